@@ -1,0 +1,76 @@
+"""What is to be done. The runtime acts on these, the simulator pretends to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Union
+
+from scheduler.core.outcome import Outcome, Reason
+
+
+@dataclass(frozen=True, slots=True)
+class EngineRef:
+    """One load of one model: late news of an old instance can never touch a newer one."""
+
+    model: str
+    instance: int
+
+
+@dataclass(frozen=True, slots=True)
+class LoadEngine:
+    """Load it. Ends in EngineLoaded, EngineLoadFailed or EngineLost of the same instance."""
+
+    model: str
+    instance: int
+
+
+@dataclass(frozen=True, slots=True)
+class UnloadEngine:
+    """Unload it; nobody holds it. Ends in EngineUnloaded (or EngineLost) of the same instance."""
+
+    model: str
+    instance: int
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class GrantLease:
+    """These requests may use these engines. Ends in LeaseEnded.
+
+    A lease of runs (`holds` false) is executed at once: one `infer` call with the requests as its
+    batch. A lease that holds is handed to its one caller, who runs requests under it.
+    """
+
+    lease_id: int
+    engines: tuple[EngineRef, ...]
+    request_ids: tuple[int, ...]
+    holds: bool = False
+    expires_ns: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RevokeLease:
+    """Stop as soon as you can. Has no answer of its own: it hastens the lease's LeaseEnded."""
+
+    lease_id: int
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class FinishRequest:
+    """The request has ended. Exactly one per request; every outcome but completed has a reason."""
+
+    request_id: int
+    outcome: Outcome
+    reason: Reason | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RaiseAlarm:
+    """Tell a person: something is not as declared. Asks for nothing, answered by nothing."""
+
+    model: str | None
+    reason: Reason
+
+
+Decision = Union[LoadEngine, UnloadEngine, GrantLease, RevokeLease, FinishRequest, RaiseAlarm]

@@ -1,0 +1,178 @@
+"""What has happened. The only way to tell the core anything."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Union
+
+from scheduler.core.model import ModelSpec
+from scheduler.core.outcome import Outcome
+from scheduler.core.request import Request
+
+
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """Bytes an engine was seen to hold; unreliable when others moved memory meanwhile."""
+
+    bytes: int
+    reliable: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRegistered:
+    """A model was added. Its name must be new."""
+
+    spec: ModelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRemoved:
+    """A model was taken away: its waiting requests are refused, its engine unloads when idle."""
+
+    model: str
+
+
+@dataclass(frozen=True, slots=True)
+class PinChanged:
+    """Somebody pinned a model (never evict; load it now) or took the pin away."""
+
+    model: str
+    pinned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class BudgetChanged:
+    """The bytes of a pool that may be used have changed."""
+
+    pool: str
+    budget_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class MemorySampled:
+    """The machine was asked about a pool. None means unknown, which is never 0.
+
+    `available_bytes` is what could still be allocated (page cache counts); `used_bytes` is what this
+    process holds above its baseline.
+    """
+
+    pool: str
+    available_bytes: int | None = None
+    used_bytes: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class RequestArrived:
+    """A caller asked for something."""
+
+    request: Request
+
+
+@dataclass(frozen=True, slots=True)
+class RequestCancelled:
+    """A caller no longer wants its answer. A late one is a no-op."""
+
+    request_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRenewed:
+    """The holder of a lease asked for its time to live to start again. A late one is a no-op."""
+
+    lease_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRevocationAsked:
+    """Somebody other than the holder (an operator, a watchdog) wants a lease taken back."""
+
+    lease_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLoaded:
+    """A load finished. `measured` maps pools to what the engine now holds, where that is known."""
+
+    model: str
+    instance: int
+    measured: Mapping[str, Measurement] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLoadFailed:
+    """A load ended without an engine, and what it had taken is free again."""
+
+    model: str
+    instance: int
+    error: str
+    out_of_memory: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class EngineUnloaded:
+    """An engine is out of memory. `residue` is what did not come back, per pool, where known."""
+
+    model: str
+    instance: int
+    residue: Mapping[str, Measurement] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class EngineLost:
+    """A loaded or loading engine is gone (its process died), and its memory with it."""
+
+    model: str
+    instance: int
+    error: str
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseEnded:
+    """The work of a lease has really stopped, or its holder let go.
+
+    `outcome` holds for every request of the lease but those in `errors`, which failed one by one.
+    `measured` is what the engines hold now, per model and pool, where that is known.
+    """
+
+    lease_id: int
+    outcome: Outcome = Outcome.COMPLETED
+    error: str = ""
+    errors: tuple[tuple[int, str], ...] = ()
+    out_of_memory: bool = False
+    measured: Mapping[str, Mapping[str, Measurement]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class TimerFired:
+    """Time has passed. An early or an extra one does nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class DrainRequested:
+    """Stop: refuse what waits, revoke held leases, let running work end, unload everything.
+
+    At `deadline_ns` (absolute; None: no limit) the requests still running are answered as well.
+    """
+
+    deadline_ns: int | None = None
+
+
+Event = Union[
+    ModelRegistered,
+    ModelRemoved,
+    PinChanged,
+    BudgetChanged,
+    MemorySampled,
+    RequestArrived,
+    RequestCancelled,
+    LeaseRenewed,
+    LeaseRevocationAsked,
+    EngineLoaded,
+    EngineLoadFailed,
+    EngineUnloaded,
+    EngineLost,
+    LeaseEnded,
+    TimerFired,
+    DrainRequested,
+]

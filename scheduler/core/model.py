@@ -1,0 +1,69 @@
+"""What the core knows of a model: its footprint and its rules."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+
+SECOND_NS = 1_000_000_000
+
+PRIORITY_CRITICAL = 100
+"""Ageing never lifts anything past this priority."""
+
+
+class QueueKeep(str, Enum):
+    """Which waiting requests of one stream are kept."""
+
+    ALL = "all"
+    LATEST = "latest"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PoolFootprint:
+    """The bytes that an engine needs of one memory pool."""
+
+    resident_bytes: int
+    load_peak_bytes: int = 0
+    workspace_bytes: int = 0
+    per_item_bytes: int = 0
+
+    @property
+    def loading_bytes(self) -> int:
+        """What has to be free while the engine loads."""
+        return max(self.load_peak_bytes, self.resident_bytes)
+
+    def running_bytes(self, items: int) -> int:
+        """What a batch of `items` needs on top of the resident bytes.
+
+        The workspace is that of one item; each further item adds `per_item_bytes`.
+        """
+        return self.workspace_bytes + self.per_item_bytes * (items - 1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelSpec:
+    """A registered model as the core sees it: no engine, no options, only what decides.
+
+    `footprint` maps pool names to bytes. `deadline_ns` is relative to a request's arrival and used
+    when the request names none; `keep_alive_ns` of None means for ever; `exclusive` names groups of
+    which one engine may be loaded at a time; `uses` are resource units held while running.
+    """
+
+    name: str
+    footprint: Mapping[str, PoolFootprint]
+    priority: int = 50
+    deadline_ns: int | None = None
+    keep_alive_ns: int | None = 300 * SECOND_NS
+    pinned: bool = False
+    exclusive: frozenset[str] = frozenset()
+    uses: Mapping[str, int] = field(default_factory=dict)
+    queue_limit: int = 32
+    queue_keep: QueueKeep = QueueKeep.ALL
+    batch_max: int = 1
+    batch_wait_ns: int = 0
+    max_wait_ns: int = 2 * SECOND_NS
+    min_residency_ns: int = 0
+    load_timeout_ns: int | None = None
+    run_timeout_ns: int | None = None
+    backoff_ns: int = SECOND_NS

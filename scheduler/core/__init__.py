@@ -1,0 +1,1 @@
+"""The part of Rota that decides: pure, deterministic, synchronous."""

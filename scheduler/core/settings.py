@@ -32,11 +32,21 @@ class PoolBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the core is told once. `ageing_ns` of None turns ageing off."""
+    """What the core is told once. `ageing_ns` of None turns ageing off.
+
+    `queue_bytes` bounds the payloads that wait; they live in `queue_pool` and are booked there from
+    the start, since a payload that had to wait for memory could keep out the engine it waits for.
+    """
 
     pools: Mapping[str, PoolBudget]
     resources: Mapping[str, int] = field(default_factory=dict)
     trust: Trust = Trust.MAX
     ageing_ns: int | None = 10 * SECOND_NS
     queue_bytes: int | None = None
+    queue_pool: str | None = None
     policy: str = "rota"
+
+    def overhead_bytes(self, pool: str) -> int:
+        """What of a pool's budget engines never get."""
+        queued = self.queue_bytes or 0 if pool == self.queue_pool else 0
+        return self.pools[pool].overhead_bytes + queued

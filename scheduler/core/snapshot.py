@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from scheduler.core.engine import EngineState
-from scheduler.core.outcome import Reason
+from scheduler.core.engine import Engine, EngineState
+from scheduler.core.outcome import Reason, ReasonCode
+from scheduler.core.policy import rank
+
+if TYPE_CHECKING:
+    from scheduler.core.lease import Lease
+    from scheduler.core.queue import Pending
+    from scheduler.core.state import State
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,3 +84,80 @@ class Snapshot:
     leases: tuple[LeaseSnapshot, ...]
     waiting: tuple[WaitSnapshot, ...]
     resources_in_use: Mapping[str, int]
+
+
+def photograph(state: State, now: int) -> Snapshot:
+    """Copy what can be seen from outside."""
+    return Snapshot(
+        now_ns=now,
+        draining=state.draining,
+        pools=tuple(_pool(state, name) for name in state.ledger.pools),
+        engines=tuple(_engine(state, engine) for engine in state.engines.values()),
+        leases=tuple(_lease(lease) for lease in state.leases.values()),
+        waiting=tuple(_wait(pending) for pending in state.queue.waiting()),
+        resources_in_use={
+            name: most - state.units[name] for name, most in state.settings.resources.items()
+        },
+    )
+
+
+def _pool(state: State, name: str) -> PoolSnapshot:
+    book = state.ledger.pools[name]
+    return PoolSnapshot(
+        name=name,
+        budget_bytes=book.budget_bytes,
+        reserved_bytes=book.reserved_bytes,
+        high_water_bytes=book.high_water_bytes,
+        overhead_bytes=book.overhead_bytes,
+        residue_bytes=state.residue_bytes().get(name, 0),
+        available_bytes=book.available_bytes,
+        used_bytes=book.used_bytes,
+    )
+
+
+def _engine(state: State, engine: Engine) -> EngineSnapshot:
+    lanes = state.queue.lanes_of(engine.name)
+    return EngineSnapshot(
+        model=engine.name,
+        state=engine.state,
+        instance=engine.instance,
+        pinned=engine.pinned,
+        priority=engine.spec.priority,
+        reserved_bytes=dict(state.ledger.booked(("engine", engine.name))),
+        running=tuple(p.request.id for p in engine.run.pending) if engine.run else (),
+        held_by=engine.hold.id if engine.hold else None,
+        waiting=sum(len(lane) for lane in lanes),
+        condemned=engine.condemned,
+        ready_again_ns=engine.backoff_until_ns,
+    )
+
+
+def _lease(lease: Lease) -> LeaseSnapshot:
+    return LeaseSnapshot(
+        lease_id=lease.id,
+        models=tuple(engine.name for engine in lease.engines),
+        request_ids=tuple(pending.request.id for pending in lease.pending),
+        holds=lease.holds,
+        priority=lease.priority,
+        granted_ns=lease.granted_ns,
+        expires_ns=lease.expires_ns,
+        revoking=lease.revoking,
+    )
+
+
+def _wait(pending: Pending) -> WaitSnapshot:
+    return WaitSnapshot(
+        request_id=pending.request.id,
+        models=pending.request.models,
+        priority=rank(pending),
+        arrived_ns=pending.arrived_ns,
+        deadline_ns=pending.deadline_ns,
+        waits_for=_waits_for(pending),
+    )
+
+
+def _waits_for(pending: Pending) -> Reason | None:
+    lane = pending.lane
+    if lane.head is not pending:
+        return Reason(ReasonCode.WAITS_FOR_TURN, f"{lane.head.request.models[0]} has others first")
+    return Reason(*lane.blocked) if lane.blocked else None

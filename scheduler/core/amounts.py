@@ -1,0 +1,54 @@
+"""Arithmetic on bytes per pool."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+Amounts = Mapping[str, int]
+"""Bytes by pool name; a pool that is missing counts as 0."""
+
+
+def total(parts: Iterable[Amounts]) -> dict[str, int]:
+    """The sum of the parts, pool by pool."""
+    result: dict[str, int] = {}
+    for part in parts:
+        for pool, amount in part.items():
+            result[pool] = result.get(pool, 0) + amount
+    return result
+
+
+def plus(first: Amounts, second: Amounts) -> dict[str, int]:
+    """The sum of two."""
+    return total((first, second))
+
+
+def larger(first: Amounts, second: Amounts) -> dict[str, int]:
+    """The larger of the two, pool by pool."""
+    result = dict(first)
+    for pool, amount in second.items():
+        result[pool] = max(result.get(pool, 0), amount)
+    return result
+
+
+def shortage(wanted: Amounts, there: Amounts) -> dict[str, int]:
+    """What of `wanted` is not there, for the pools where something is missing."""
+    return {
+        pool: amount - there.get(pool, 0)
+        for pool, amount in wanted.items()
+        if amount > there.get(pool, 0)
+    }
+
+
+def fits(wanted: Amounts, there: Amounts) -> bool:
+    """Whether all that is wanted is there. Wanting nothing fits even an overdrawn pool."""
+    return all(amount <= 0 or amount <= there.get(pool, 0) for pool, amount in wanted.items())
+
+
+def sized(amount: int) -> str:
+    """Bytes for people: `1.9 GiB`."""
+    size = float(amount)
+    for unit in ("B", "KiB", "MiB"):
+        if abs(size) < 1024:  # noqa: PLR2004
+            return f"{size:.0f} {unit}" if unit != "MiB" else f"{size:.1f} {unit}"
+        size /= 1024
+    return f"{size:.2f} GiB"

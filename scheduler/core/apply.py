@@ -1,0 +1,275 @@
+"""What each event changes, before anything new is decided."""
+
+from __future__ import annotations
+
+from functools import singledispatch
+from typing import TYPE_CHECKING
+
+from scheduler.core import events as ev
+from scheduler.core.engine import Engine, EngineState
+from scheduler.core.outcome import Outcome, Reason, ReasonCode
+from scheduler.core.request import RequestKind
+from scheduler.core.state import State
+from scheduler.core.timers import TimerKind
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scheduler.core.lease import Lease
+    from scheduler.core.queue import Pending
+
+
+@singledispatch
+def apply(event: ev.Event, state: State, now: int) -> None:
+    """Change the state by one event. News of an old instance or an ended lease changes nothing."""
+    del state, now
+    raise TypeError(f"not an event: {event!r}")
+
+
+# -- what there is ----------------------------------------------------------------------------
+
+
+@apply.register
+def _(event: ev.ModelRegistered, state: State, now: int) -> None:
+    del now
+    name = event.spec.name
+    if name in state.engines:
+        raise ValueError(f"a model {name!r} is registered already")
+    unknown = set(event.spec.footprint) - set(state.ledger.pools)
+    if unknown:
+        raise ValueError(f"{name}: no memory pool {min(unknown)!r}")
+    engine = state.engines[name] = Engine(event.spec, state.settings.trust)
+    state.pin(engine, pinned=event.spec.pinned)
+
+
+@apply.register
+def _(event: ev.ModelRemoved, state: State, now: int) -> None:
+    engine = state.engines.get(event.model)
+    if engine is None or engine.removed:
+        return
+    engine.removed = True
+    state.pin(engine, pinned=False)
+    reason = Reason(ReasonCode.MODEL_REMOVED, f"{event.model} was removed")
+    state.abandon_waiting(event.model, Outcome.REJECTED, reason)
+    if not engine.in_memory:
+        state.forget(engine)
+    elif engine.is_idle:
+        state.rest(engine, now)
+
+
+@apply.register
+def _(event: ev.PinChanged, state: State, now: int) -> None:
+    engine = state.engines.get(event.model)
+    if engine is None or engine.removed:
+        return
+    state.pin(engine, pinned=event.pinned)
+    if engine.is_idle:
+        state.rest(engine, now)
+
+
+@apply.register
+def _(event: ev.BudgetChanged, state: State, now: int) -> None:
+    del now
+    state.ledger.pools[event.pool].budget_bytes = event.budget_bytes
+    state.reconsider()
+
+
+@apply.register
+def _(event: ev.MemorySampled, state: State, now: int) -> None:
+    del now
+    on_its_way = sum(
+        state.ledger.booked(("engine", engine.name)).get(event.pool, 0)
+        for engine in state.engines.values()
+        if engine.state is EngineState.LOADING
+    )
+    state.ledger.sample(event.pool, event.available_bytes, event.used_bytes, on_its_way)
+
+
+# -- callers ----------------------------------------------------------------------------------
+
+
+@apply.register
+def _(event: ev.RequestCancelled, state: State, now: int) -> None:
+    del now
+    pending = state.pending.get(event.request_id)
+    if pending is not None:
+        reason = Reason(ReasonCode.CALLER_CANCELLED, "the caller went away")
+        state.abandon(pending, Outcome.CANCELLED, reason)
+
+
+@apply.register
+def _(event: ev.LeaseRenewed, state: State, now: int) -> None:
+    lease = state.leases.get(event.lease_id)
+    if lease is None or lease.revoking is not None or lease.expires_ns is None:
+        return
+    if now >= lease.expires_ns:
+        return  # Too late: its time has run out, whether or not the alarm has been heard.
+    ttl_ns = lease.pending[0].request.ttl_ns
+    assert ttl_ns is not None
+    lease.expires_ns = now + ttl_ns
+    state.timers.set(TimerKind.LEASE, lease.id, lease.expires_ns)
+
+
+@apply.register
+def _(event: ev.LeaseRevocationAsked, state: State, now: int) -> None:
+    del now
+    lease = state.leases.get(event.lease_id)
+    if lease is not None:
+        state.revoke(lease, Reason(ReasonCode.LEASE_REVOKED, "somebody asked for it back"))
+
+
+# -- engines ----------------------------------------------------------------------------------
+
+
+@apply.register
+def _(event: ev.EngineLoaded, state: State, now: int) -> None:
+    engine = _instance(state, event.model, event.instance, EngineState.LOADING)
+    if engine is not None:
+        _believe(state, engine, event.measured)
+        state.loaded(engine, now)
+
+
+@apply.register
+def _(event: ev.EngineLoadFailed, state: State, now: int) -> None:
+    engine = _instance(state, event.model, event.instance, EngineState.LOADING)
+    if engine is not None:
+        text = f"{event.model} could not be loaded: {event.error}"
+        _fall(state, engine, Reason(ReasonCode.LOAD_FAILED, text), now)
+
+
+@apply.register
+def _(event: ev.EngineLost, state: State, now: int) -> None:
+    engine = _instance(state, event.model, event.instance)
+    if engine is None or not engine.in_memory:
+        return
+    reason = Reason(ReasonCode.ENGINE_LOST, f"{event.model} was lost: {event.error}")
+    leases = [lease for lease in (engine.run, engine.hold) if lease is not None]
+    _fall(state, engine, reason, now)
+    for lease in leases:
+        _lose(state, lease, reason, now)
+
+
+@apply.register
+def _(event: ev.EngineUnloaded, state: State, now: int) -> None:
+    engine = _instance(state, event.model, event.instance, EngineState.UNLOADING)
+    if engine is None:
+        return
+    hung = engine.condemned is not None
+    _note_residue(state, engine, event.residue)
+    state.gone(engine, now)
+    if hung:
+        state.back_off(engine, now)
+
+
+@apply.register
+def _(event: ev.LeaseEnded, state: State, now: int) -> None:
+    lease = state.leases.get(event.lease_id)
+    if lease is None:
+        return
+    for engine in lease.engines:
+        _believe(state, engine, event.measured.get(engine.name, {}))
+    if not lease.holds and event.outcome is Outcome.COMPLETED and not event.errors:
+        lease.engines[0].run_times.add(now - lease.granted_ns, now)
+    errors = dict(event.errors)
+    for pending in list(lease.pending):
+        _answer(state, pending, event, errors.get(pending.request.id), now)
+    if lease.holds:
+        state.abandon_under(lease, Reason(ReasonCode.LEASE_RELEASED, "its lease was let go"))
+    state.end_lease(lease, now)
+
+
+@apply.register
+def _(event: ev.TimerFired, state: State, now: int) -> None:
+    del event, state, now
+
+
+@apply.register
+def _(event: ev.DrainRequested, state: State, now: int) -> None:
+    state.draining = True
+    if event.deadline_ns is not None:
+        state.timers.set(TimerKind.DRAIN, 0, event.deadline_ns)
+    reason = Reason(ReasonCode.SHUTTING_DOWN, "the scheduler is shutting down")
+    for pending in list(state.queue.waiting()):
+        state.finish(pending, Outcome.REJECTED, reason)
+    for lease in list(state.leases.values()):
+        if lease.holds:
+            state.revoke(lease, reason)
+    for engine in list(state.engines.values()):
+        if engine.is_idle:
+            state.rest(engine, now)
+
+
+# -- steps they share -------------------------------------------------------------------------
+
+
+def _instance(
+    state: State, model: str, instance: int, expected: EngineState | None = None
+) -> Engine | None:
+    """The engine this news is about, or None when the news is old."""
+    engine = state.engines.get(model)
+    if engine is None or engine.instance != instance:
+        return None
+    return engine if expected is None or engine.state is expected else None
+
+
+def _answer(
+    state: State, pending: Pending, event: ev.LeaseEnded, error: str | None, now: int
+) -> None:
+    """One request's outcome, now that the work of its lease has stopped."""
+    deadline_ns = pending.deadline_ns
+    run = pending.request.kind is RequestKind.INFER
+    if error is not None or event.outcome is Outcome.FAILED:
+        reason = Reason(ReasonCode.RUN_FAILED, error or event.error)
+        state.finish(pending, Outcome.FAILED, reason)
+    elif run and deadline_ns is not None and now > deadline_ns:
+        late = f"its answer came {(now - deadline_ns) / 1e6:.1f} ms too late"
+        state.finish(pending, Outcome.DEADLINE_MISSED, Reason(ReasonCode.DEADLINE_PASSED, late))
+    else:
+        state.finish(pending, Outcome.COMPLETED)
+
+
+def _believe(state: State, engine: Engine, measured: Mapping[str, ev.Measurement]) -> None:
+    """Note what an engine was seen to hold. Unreliable and impossible figures are not used."""
+    for pool, seen in measured.items():
+        if not seen.reliable or seen.bytes < 0 or pool not in engine.spec.footprint:
+            continue
+        before = engine.resident_bytes()[pool]
+        engine.measured[pool] = max(engine.measured.get(pool, 0), seen.bytes)
+        after = engine.resident_bytes()[pool]
+        if after == before:
+            continue
+        if after > engine.spec.footprint[pool].resident_bytes:
+            text = f"{engine.name} holds {after} bytes of {pool}, counted so far: {before}"
+            state.alarm(engine.name, ReasonCode.UNDER_DECLARED, text)
+        if engine.state is EngineState.READY:
+            state.ledger.book(("engine", engine.name), engine.resident_bytes())
+        state.reconsider()
+
+
+def _note_residue(state: State, engine: Engine, residue: Mapping[str, ev.Measurement]) -> None:
+    """Book what did not come back; once is overhead, more each time is a leak."""
+    known = state.residue.setdefault(engine.name, {})
+    for pool, left in residue.items():
+        if not left.reliable or left.bytes <= 0 or pool not in state.ledger.pools:
+            continue
+        if known.get(pool):
+            text = f"{engine.name} left {left.bytes} more bytes of {pool} behind"
+            state.alarm(engine.name, ReasonCode.LEAK, text)
+        known[pool] = known.get(pool, 0) + left.bytes
+    if known:
+        state.ledger.book(("residue", engine.name), dict(known))
+        state.reconsider()
+
+
+def _fall(state: State, engine: Engine, reason: Reason, now: int) -> None:
+    """An engine is not there any more (or never came): answer who waits, and back off."""
+    state.abandon_waiting(engine.name, Outcome.FAILED, reason)
+    state.gone(engine, now)
+    state.back_off(engine, now)
+
+
+def _lose(state: State, lease: Lease, reason: Reason, now: int) -> None:
+    for pending in list(lease.pending):
+        state.finish(pending, Outcome.FAILED, reason)
+    state.abandon_under(lease, reason)
+    state.end_lease(lease, now)

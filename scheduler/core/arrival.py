@@ -1,0 +1,171 @@
+"""What happens to a request at the door."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scheduler.core.amounts import sized
+from scheduler.core.decisions import FinishRequest
+from scheduler.core.engine import EngineState
+from scheduler.core.model import QueueKeep
+from scheduler.core.outcome import Outcome, Reason, ReasonCode
+from scheduler.core.outlook import never
+from scheduler.core.queue import Lane, Pending
+from scheduler.core.request import NO_DEADLINE_NS, Request, RequestKind
+from scheduler.core.timers import TimerKind
+
+if TYPE_CHECKING:
+    from scheduler.core.engine import Engine
+    from scheduler.core.lease import Lease
+    from scheduler.core.state import State
+
+UNLOAD_PRIORITY = 100
+"""An unload is an operator's word: it waits for nothing but the work that runs."""
+
+
+def arrive(state: State, request: Request, sequence: int, now: int) -> None:
+    """Refuse the request, or let it wait in its lane."""
+    assert request.id not in state.pending, f"request {request.id} arrived twice"
+    refusal = refuse(state, request, now)
+    if refusal is not None:
+        state.decisions.append(FinishRequest(request.id, Outcome.REJECTED, refusal))
+        return
+    parent = None if request.under_lease is None else state.leases[request.under_lease]
+    engines = tuple(state.engines[model] for model in request.models)
+    lane = state.queue.lane((request.models, request.under_lease), engines, parent)
+    if engines[0].spec.queue_keep is QueueKeep.LATEST and request.kind is RequestKind.INFER:
+        drop_older(state, lane, request)
+    refusal = queue_refusal(state, lane, request)
+    if refusal is not None:
+        state.decisions.append(FinishRequest(request.id, Outcome.REJECTED, refusal))
+        return
+    admit(state, lane, request, sequence, now)
+
+
+def admit(state: State, lane: Lane, request: Request, sequence: int, now: int) -> None:
+    """Let the request wait."""
+    deadline_ns = _deadline_ns(lane.engines, request, now)
+    pending = Pending(
+        request,
+        lane,
+        priority=_priority(lane, request),
+        deadline_ns=deadline_ns,
+        arrived_ns=now,
+        sequence=sequence,
+    )
+    pending.key = state.policy.order_key(pending)
+    state.pending[request.id] = pending
+    state.queue.add(pending)
+    if deadline_ns is not None:
+        state.timers.set(TimerKind.DEADLINE, request.id, deadline_ns)
+
+
+def watch_wait(state: State, request_id: int, now: int) -> None:
+    """A request that was not served at once climbs in the order as it waits: set its alarms."""
+    pending = state.pending.get(request_id)
+    if pending is None or pending.lease is not None:
+        return
+    max_wait_ns = max(engine.spec.max_wait_ns for engine in pending.lane.engines)
+    state.timers.set(TimerKind.OVERDUE, request_id, now + max_wait_ns)
+    if state.settings.ageing_ns is not None:
+        state.timers.set(TimerKind.AGEING, request_id, now + state.settings.ageing_ns)
+
+
+def _priority(lane: Lane, request: Request) -> int:
+    if request.priority is not None:
+        return request.priority
+    if request.kind is RequestKind.UNLOAD:
+        return UNLOAD_PRIORITY
+    if lane.parent is not None:
+        return lane.parent.priority
+    return max(engine.spec.priority for engine in lane.engines)
+
+
+def _deadline_ns(engines: tuple[Engine, ...], request: Request, now: int) -> int | None:
+    if request.deadline_ns is not None:
+        return None if request.deadline_ns >= NO_DEADLINE_NS else request.deadline_ns
+    if request.kind is not RequestKind.INFER or engines[0].spec.deadline_ns is None:
+        return None
+    return now + engines[0].spec.deadline_ns
+
+
+def refuse(state: State, request: Request, now: int) -> Reason | None:
+    """Why nothing can come of this request, whoever else waits."""
+    if state.draining:
+        return Reason(ReasonCode.SHUTTING_DOWN, "the scheduler is shutting down")
+    for model in request.models:
+        reason = _refuse_model(state, model, request, now)
+        if reason is not None:
+            return reason
+    if request.under_lease is not None:
+        return _refuse_lease(state.leases.get(request.under_lease), request)
+    if request.kind is RequestKind.UNLOAD:
+        return None
+    return never(state, tuple(state.engines[model] for model in request.models), request.items)
+
+
+def _refuse_model(state: State, model: str, request: Request, now: int) -> Reason | None:
+    engine = state.engines.get(model)
+    if engine is None:
+        return Reason(ReasonCode.UNKNOWN_MODEL, f"no model {model!r} is registered")
+    if engine.removed:
+        return Reason(ReasonCode.MODEL_REMOVED, f"{model} is being removed")
+    if request.kind is not RequestKind.UNLOAD:
+        return _refuse_engine(engine, now)
+    if engine.pinned:
+        return Reason(ReasonCode.MODEL_PINNED, f"{model} is pinned; unpin it first")
+    return None
+
+
+def _refuse_engine(engine: Engine, now: int) -> Reason | None:
+    model = engine.name
+    if engine.condemned is not None:
+        return Reason(ReasonCode.ENGINE_HUNG, f"{model} does not come back: {engine.condemned}")
+    wait_ns = engine.backing_off_ns(now)
+    if engine.state is EngineState.UNLOADED and wait_ns > 0:
+        detail = (
+            f"{model} failed {engine.failures} times in a row; next try in {wait_ns / 1e9:.1f} s"
+        )
+        return Reason(ReasonCode.BACKING_OFF, detail, retry_after_ns=wait_ns)
+    return None
+
+
+def _refuse_lease(lease: Lease | None, request: Request) -> Reason | None:
+    if lease is None or not lease.holds:
+        return Reason(ReasonCode.UNKNOWN_LEASE, f"there is no lease {request.under_lease}")
+    if lease.revoking is not None:
+        return lease.revoking
+    names = {engine.name for engine in lease.engines}
+    if not names.issuperset(request.models):
+        return Reason(
+            ReasonCode.UNKNOWN_LEASE,
+            f"lease {lease.id} is on {', '.join(sorted(names))}, not on {request.models[0]}",
+        )
+    return None
+
+
+def drop_older(state: State, lane: Lane, request: Request) -> None:
+    """With `queue.keep: latest`, the newest of a stream replaces those of it that still wait."""
+    reason = Reason(ReasonCode.SUPERSEDED, f"a newer one of its stream arrived ({request.id})")
+    for _, pending in list(lane.entries):
+        older = pending.request
+        if older.kind is RequestKind.INFER and older.stream == request.stream:
+            state.finish(pending, Outcome.REJECTED, reason)
+
+
+def queue_refusal(state: State, lane: Lane, request: Request) -> Reason | None:
+    """Why there is no room to wait, or None. A lane that is free serves at once and needs none."""
+    if request.kind is RequestKind.UNLOAD:
+        return None
+    limit = min(engine.spec.queue_limit for engine in lane.engines)
+    if len(lane) >= limit:
+        detail = (
+            f"{len(lane)} requests wait for {' and '.join(request.models)} (queue.limit: {limit})"
+        )
+        return Reason(ReasonCode.QUEUE_FULL, detail)
+    most = state.settings.queue_bytes
+    waiting = state.queue.payload_bytes + request.payload_bytes
+    if most is not None and waiting > most:
+        detail = f"{sized(waiting)} would wait, scheduling.queue_bytes is {sized(most)}"
+        return Reason(ReasonCode.QUEUE_BYTES, detail)
+    return None

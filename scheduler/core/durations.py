@@ -1,0 +1,35 @@
+"""How long something took the last few times."""
+
+from __future__ import annotations
+
+from collections import deque
+
+from scheduler.core.model import SECOND_NS
+
+REMEMBERED = 16
+FORGOTTEN_AFTER_NS = 60 * SECOND_NS
+"""A request is refused on the strength of samples no older than this: afterwards one may try."""
+
+
+class Durations:
+    """The last few durations of one kind, in nanoseconds."""
+
+    __slots__ = ("_last_ns", "_samples")
+
+    def __init__(self) -> None:
+        self._samples: deque[int] = deque(maxlen=REMEMBERED)
+        self._last_ns = 0
+
+    def add(self, duration_ns: int, now: int) -> None:
+        """Note one more."""
+        self._samples.append(duration_ns)
+        self._last_ns = now
+
+    def fastest_ns(self, now: int, at_least: int = 1) -> int:
+        """The shortest remembered: what can be promised to take at least that long.
+
+        0 when fewer than `at_least` samples are known or the newest is too old to refuse work on.
+        """
+        if len(self._samples) < at_least or now - self._last_ns > FORGOTTEN_AFTER_NS:
+            return 0
+        return min(self._samples)

@@ -1,0 +1,97 @@
+"""The book of reserved bytes, per memory pool."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from scheduler.core.settings import Settings
+
+BookingKey = tuple[str, object]
+"""What an amount is booked for: ("engine", model), ("lease", id), ("residue", model) ..."""
+
+
+@dataclass(slots=True)
+class PoolBook:
+    """One pool. `booked_when_sampled` is what the last sample of the machine already contained."""
+
+    budget_bytes: int
+    reserve_bytes: int
+    overhead_bytes: int
+    reserved_bytes: int = 0
+    high_water_bytes: int = 0
+    available_bytes: int | None = None
+    used_bytes: int | None = None
+    booked_when_sampled: int = 0
+
+    def room_bytes(self) -> int:
+        """What may still be reserved by the budget alone; negative when overdrawn."""
+        return self.budget_bytes - self.reserved_bytes
+
+    def machine_room_bytes(self) -> int | None:
+        """What the machine has left for us beside the reserve, or None when it did not say.
+
+        What was booked since the sample is not in its figure yet and is taken off.
+        """
+        if self.available_bytes is None:
+            return None
+        unseen = self.reserved_bytes - self.booked_when_sampled
+        return self.available_bytes - self.reserve_bytes - unseen
+
+    def free_bytes(self) -> int:
+        """What may be reserved now: min(budget - ledger, available - reserve)."""
+        room, machine = self.room_bytes(), self.machine_room_bytes()
+        return room if machine is None else min(room, machine)
+
+
+class Ledger:
+    """Every reserved byte has a booking; totals are kept beside the bookings for speed."""
+
+    __slots__ = ("_bookings", "pools")
+
+    def __init__(self, settings: Settings) -> None:
+        self.pools: dict[str, PoolBook] = {}
+        self._bookings: dict[BookingKey, Mapping[str, int]] = {}
+        for name, pool in settings.pools.items():
+            overhead_bytes = settings.overhead_bytes(name)
+            self.pools[name] = PoolBook(pool.budget_bytes, pool.reserve_bytes, overhead_bytes)
+            self.book(("overhead", name), {name: overhead_bytes})
+
+    def book(self, key: BookingKey, amounts: Mapping[str, int]) -> None:
+        """Set what is booked under `key`, replacing what was."""
+        before = self._bookings.get(key)
+        if before is not None:
+            for pool, amount in before.items():
+                self.pools[pool].reserved_bytes -= amount
+        for pool, amount in amounts.items():
+            book = self.pools[pool]
+            book.reserved_bytes += amount
+            book.high_water_bytes = max(book.high_water_bytes, book.reserved_bytes)
+        self._bookings[key] = amounts
+
+    def release(self, key: BookingKey) -> None:
+        """Take the booking away, if there is one."""
+        for pool, amount in self._bookings.pop(key, {}).items():
+            self.pools[pool].reserved_bytes -= amount
+
+    def booked(self, key: BookingKey) -> Mapping[str, int]:
+        """What is booked under `key`, in bytes per pool."""
+        return self._bookings.get(key, {})
+
+    def sample(self, pool: str, available: int | None, used: int | None, on_its_way: int) -> None:
+        """Note what the machine says. `on_its_way` is booked for loads that it cannot show yet."""
+        book = self.pools[pool]
+        book.available_bytes = available
+        book.used_bytes = used
+        book.booked_when_sampled = book.reserved_bytes - on_its_way
+
+    def reserved_bytes(self) -> dict[str, int]:
+        """The total per pool."""
+        return {name: book.reserved_bytes for name, book in self.pools.items()}
+
+    def check(self) -> None:
+        """Assert that totals and bookings agree."""
+        for name, book in self.pools.items():
+            total = sum(amounts.get(name, 0) for amounts in self._bookings.values())
+            assert book.reserved_bytes == total, f"{name}: {book.reserved_bytes} != {total}"
+            assert book.high_water_bytes >= total

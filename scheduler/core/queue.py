@@ -1,0 +1,155 @@
+"""Who waits, in which order.
+
+Requests wait in lanes: one per target, which is a model, a set of models wanted together, or a held
+lease. Only the first of a lane can be served next, so the heads of the lanes are all there is to
+look at. The order among requests is in their keys (see `policy.order_key`), smallest first.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, insort
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Optional
+
+if TYPE_CHECKING:
+    from scheduler.core.engine import Engine
+    from scheduler.core.lease import Lease
+    from scheduler.core.outcome import ReasonCode
+    from scheduler.core.request import Request
+
+OrderKey = tuple[int, int, int, int]
+Target = tuple[tuple[str, ...], Optional[int]]
+
+
+class Pending:
+    """A request that has not ended: it waits while `lease` is None, and holds that lease after."""
+
+    __slots__ = (
+        "aged",
+        "arrived_ns",
+        "deadline_ns",
+        "key",
+        "lane",
+        "lease",
+        "overdue",
+        "priority",
+        "request",
+        "sequence",
+    )
+
+    def __init__(
+        self,
+        request: Request,
+        lane: Lane,
+        *,
+        priority: int,
+        deadline_ns: int | None,
+        arrived_ns: int,
+        sequence: int,
+    ) -> None:
+        self.request = request
+        self.lane = lane
+        self.priority = priority
+        self.deadline_ns = deadline_ns
+        self.arrived_ns = arrived_ns
+        self.sequence = sequence
+        self.aged = False
+        self.overdue = False
+        self.lease: Lease | None = None
+        self.key: OrderKey = (0, 0, 0, 0)
+
+
+class Lane:
+    """The requests for one target, in order. `blocked` says what the first of them waits for."""
+
+    __slots__ = ("blocked", "engines", "entries", "parent", "target")
+
+    def __init__(self, target: Target, engines: tuple[Engine, ...], parent: Lease | None) -> None:
+        self.target = target
+        self.engines = engines
+        self.parent = parent
+        self.entries: list[tuple[OrderKey, Pending]] = []
+        self.blocked: tuple[ReasonCode, str] | None = None
+
+    def __len__(self) -> int:
+        return len(self.entries)
+
+    @property
+    def head(self) -> Pending:
+        """The first of the lane, which must not be empty."""
+        return self.entries[0][1]
+
+
+class Queue:
+    """All lanes that have somebody waiting, sorted by the key of their first."""
+
+    __slots__ = ("_by_model", "_heads", "_lanes", "payload_bytes")
+
+    def __init__(self) -> None:
+        self._lanes: dict[Target, Lane] = {}
+        self._by_model: dict[str, list[Lane]] = {}
+        self._heads: list[tuple[OrderKey, Lane]] = []
+        self.payload_bytes = 0
+
+    def __len__(self) -> int:
+        return sum(len(lane) for _, lane in self._heads)
+
+    def __bool__(self) -> bool:
+        return bool(self._heads)
+
+    def lane(self, target: Target, engines: tuple[Engine, ...], parent: Lease | None) -> Lane:
+        """The lane of `target`, made when it is new."""
+        lane = self._lanes.get(target)
+        if lane is None:
+            lane = self._lanes[target] = Lane(target, engines, parent)
+            for model in target[0]:
+                self._by_model.setdefault(model, []).append(lane)
+        return lane
+
+    def drop_lane(self, target: Target) -> None:
+        """Forget an empty lane whose model or lease is gone."""
+        lane = self._lanes.pop(target, None)
+        if lane is None:
+            return
+        assert not lane.entries, f"{target} still has requests"
+        for model in target[0]:
+            self._by_model[model].remove(lane)
+
+    def add(self, pending: Pending) -> None:
+        """Let a request wait in its lane, at the place its key gives it."""
+        lane = pending.lane
+        old_head = lane.entries[0][0] if lane.entries else None
+        insort(lane.entries, (pending.key, pending))
+        self.payload_bytes += pending.request.payload_bytes
+        self._moved(lane, old_head)
+
+    def remove(self, pending: Pending) -> None:
+        """Take a waiting request out of its lane."""
+        lane = pending.lane
+        old_head = lane.entries[0][0]
+        del lane.entries[bisect_left(lane.entries, (pending.key,))]
+        self.payload_bytes -= pending.request.payload_bytes
+        self._moved(lane, old_head)
+
+    def heads(self) -> list[Lane]:
+        """The lanes with somebody waiting, in the order of their first (a copy)."""
+        return [lane for _, lane in self._heads]
+
+    def lanes_of(self, model: str) -> list[Lane]:
+        """The lanes, empty ones included, whose target names `model` (a copy)."""
+        return list(self._by_model.get(model, ()))
+
+    def waiting(self) -> Iterator[Pending]:
+        """Everybody who waits, in order."""
+        return iter(
+            pending for _, pending in sorted(e for _, lane in self._heads for e in lane.entries)
+        )
+
+    def _moved(self, lane: Lane, old_head: OrderKey | None) -> None:
+        new_head = lane.entries[0][0] if lane.entries else None
+        if new_head == old_head:
+            return
+        if old_head is not None:
+            del self._heads[bisect_left(self._heads, (old_head,))]
+        if new_head is not None:
+            insort(self._heads, (new_head, lane))

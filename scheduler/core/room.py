@@ -1,0 +1,254 @@
+"""Memory within one pass over the queue: what is free, what is claimed, and how room is made.
+
+Whoever waits keeps a claim on what it waits for, so those who come later in the order can only use
+what the earlier ones do not need, and never delay them (conservative backfill, as batch schedulers
+do). One claimant at a time makes room; the others may use what is free.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scheduler.core.amounts import Amounts, fits, larger, plus, shortage, sized, total
+from scheduler.core.engine import Engine, EngineState
+from scheduler.core.outcome import Reason, ReasonCode
+from scheduler.core.outlook import transient_bytes, unloading_bytes
+from scheduler.core.policy import Candidate, rank
+
+if TYPE_CHECKING:
+    from scheduler.core.lease import Lease
+    from scheduler.core.state import State
+
+Blocked = tuple[ReasonCode, str]
+"""What a request waits for: a code and a sentence."""
+
+
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """Who wants room made: a waiting request, or a pin. Lets others finish until `patient_ns`."""
+
+    name: str
+    priority: int
+    patient_ns: int
+    engines: tuple[Engine, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Bytes per pool: `now` to start, `later` to have run. They differ by peaks and workspaces."""
+
+    now: Mapping[str, int]
+    later: Mapping[str, int]
+
+
+class Room:
+    """The memory of one pass.
+
+    `needed` are engines that somebody earlier in the order wants; `stopped` are engines that have
+    to go for somebody earlier, on which no new work starts. `wake_ns` is when time alone changes
+    what was decided.
+    """
+
+    def __init__(self, state: State, now: int) -> None:
+        self.state = state
+        self.now = now
+        self.free = {name: book.free_bytes() for name, book in state.ledger.pools.items()}
+        self.needed: set[str] = set()
+        self.stopped: set[str] = set()
+        self.wake_ns: int | None = None
+        self._making = False
+        self._coming: dict[str, int] | None = None
+
+    # -- accounting -------------------------------------------------------------------------
+
+    def take(self, amounts: Amounts) -> None:
+        """Bytes that were reserved just now."""
+        for pool, amount in amounts.items():
+            self.free[pool] -= amount
+
+    def claim(self, amounts: Amounts) -> None:
+        """Keep bytes for whoever waits for them: first of what is coming, then of what is free."""
+        if not any(amounts.values()):
+            return
+        coming = self.coming()
+        for pool, amount in amounts.items():
+            from_coming = min(max(coming.get(pool, 0), 0), amount)
+            coming[pool] = coming.get(pool, 0) - from_coming
+            self.free[pool] -= amount - from_coming
+
+    def coming(self) -> dict[str, int]:
+        """What comes back without another decision, and nobody has claimed yet."""
+        if self._coming is None:
+            self._coming = plus(unloading_bytes(self.state), transient_bytes(self.state))
+        return self._coming
+
+    def has(self, need: Need) -> bool:
+        """Whether one may start now and will be able to run."""
+        return fits(need.now, self.free) and (
+            fits(need.later, self.free) or fits(need.later, plus(self.free, self.coming()))
+        )
+
+    def wake(self, at_ns: int) -> None:
+        """Look again at `at_ns`."""
+        if at_ns > self.now and (self.wake_ns is None or at_ns < self.wake_ns):
+            self.wake_ns = at_ns
+
+    def outrank(self, lease: Lease, priority: int, who: str) -> None:
+        """Revoke a held lease that is less important. Age does not count: it is not importance."""
+        if lease.priority < priority and lease.revoking is None:
+            detail = f"{who} has priority {priority}, the lease {lease.priority}"
+            self.state.revoke(lease, Reason(ReasonCode.HIGHER_PRIORITY, detail))
+
+    # -- making room ------------------------------------------------------------------------
+
+    def make(self, who: Claimant, need: Need, rivals: tuple[Engine, ...]) -> Blocked:
+        """Plan the complete set of engines to do without, and only then touch any of them.
+
+        `rivals` share an exclusive group with what is to come and have to be in the set. Idle ones
+        are unloaded; while one of the set still runs none is, but no new work starts on them.
+        """
+        if self._making:
+            return (ReasonCode.WAITS_FOR_TURN, "somebody before it is making room")
+        deficits = self._deficits(who, need)
+        if not deficits and not rivals:
+            self.claim(larger(need.now, need.later))
+            self.wake(who.patient_ns)
+            return (ReasonCode.WAITS_FOR_MEMORY, "the memory it needs is being freed")
+        victims = self._choose(who, deficits, rivals)
+        if victims is None:
+            return self._cannot(who, deficits)
+        self._making = True
+        self._evict(who, victims)
+        self.claim(larger(need.now, need.later))
+        names = ", ".join(engine.name for engine in victims)
+        return (ReasonCode.WAITS_FOR_MEMORY, f"{names} makes room for {who.name}")
+
+    def _evict(self, who: Claimant, victims: tuple[Engine, ...]) -> None:
+        self.stopped.update(engine.name for engine in victims)
+        coming = self.coming()
+        for engine in victims:
+            if engine.hold is not None:
+                self.outrank(engine.hold, who.priority, who.name)
+            for pool, amount in self.booked(engine).items():
+                coming[pool] = coming.get(pool, 0) + amount
+        if all(engine.is_idle for engine in victims):
+            reason = Reason(ReasonCode.MAKE_ROOM, f"room for {who.name} (priority {who.priority})")
+            for engine in victims:
+                self.state.unload(engine, reason, self.now)
+
+    def _deficits(self, who: Claimant, need: Need) -> dict[str, int]:
+        """What is missing even when all that is under way has come back.
+
+        A patient claimant counts on the running work of others to return its workspace; one whose
+        patience is over counts only on what is being unloaded.
+        """
+        everything = plus(self.free, self.coming())
+        patient = self.now < who.patient_ns
+        soon = everything if patient else plus(self.free, unloading_bytes(self.state))
+        return larger(shortage(need.now, soon), shortage(need.later, everything))
+
+    def _choose(
+        self, who: Claimant, deficits: Mapping[str, int], rivals: tuple[Engine, ...]
+    ) -> tuple[Engine, ...] | None:
+        """A sufficient set: of idle engines if that is enough, else running, else held ones too."""
+        for reach in (_idle, _running, _held_below(who.priority)):
+            found = {e.name: e for e in self._candidates(who, rivals) if reach(e)}
+            if any(rival.name not in found for rival in rivals):
+                continue
+            rest = shortage(deficits, total(self.booked(rival) for rival in rivals))
+            others = [self.candidate(e) for e in found.values() if e not in rivals]
+            chosen = self.state.policy.choose_victims(others, rest) if rest else ()
+            if chosen is not None:
+                return (*rivals, *(found[name] for name in chosen))
+        return None
+
+    def _candidates(self, who: Claimant, rivals: tuple[Engine, ...]) -> Iterable[Engine]:
+        for engine in self.state.engines.values():
+            if engine.state is not EngineState.READY or engine.pinned or engine in who.engines:
+                continue
+            if engine.name in self.needed or engine.condemned is not None:
+                continue
+            if engine not in rivals and self._just_loaded(engine, who):
+                continue
+            if not self._has_customers(engine, who):
+                yield engine
+
+    def _just_loaded(self, engine: Engine, who: Claimant) -> bool:
+        """Whether its minimum residency protects this engine, from all but the more important."""
+        settled_ns = engine.since_ns + engine.spec.min_residency_ns
+        if self.now >= settled_ns or who.priority > engine.spec.priority:
+            return False
+        self.wake(settled_ns)
+        return True
+
+    def _has_customers(self, engine: Engine, who: Claimant) -> bool:
+        """Whether a patient claimant lets those be served first who queue for this engine."""
+        if self.now >= who.patient_ns:
+            return False
+        for lane in self.state.queue.lanes_of(engine.name):
+            if lane.entries and rank(lane.head) >= who.priority:
+                self.wake(who.patient_ns)
+                return True
+        return False
+
+    def _cannot(self, who: Claimant, deficits: Mapping[str, int]) -> Blocked:
+        """Nothing suffices at present: nobody is evicted, and nothing is claimed."""
+        for pool in deficits:
+            book = self.state.ledger.pools[pool]
+            machine = book.machine_room_bytes()
+            if machine is not None and machine < book.room_bytes():
+                detail = f"the machine has {sized(max(machine, 0))} of {pool} left for {who.name}"
+                return (ReasonCode.EXTERNAL_PRESSURE, detail)
+        if not deficits:
+            return (ReasonCode.WAITS_FOR_EXCLUSIVE, "an engine of its group cannot go yet")
+        return (ReasonCode.WAITS_FOR_MEMORY, f"{sizes(deficits)} more than can be freed now")
+
+    # -- overdrafts -------------------------------------------------------------------------
+
+    def shed(self) -> None:
+        """A budget that shrank, or an engine that grew, is answered by unloading what is idle."""
+        over = {
+            name: -book.room_bytes()
+            for name, book in self.state.ledger.pools.items()
+            if book.room_bytes() < 0
+        }
+        rest = shortage(over, unloading_bytes(self.state)) if over else {}
+        idle = [e for e in self.state.engines.values() if rest and e.is_idle and not e.pinned]
+        if not idle:
+            return
+        chosen = self.state.policy.choose_victims([self.candidate(e) for e in idle], rest)
+        reason = Reason(ReasonCode.OVER_BUDGET, f"over budget by {sizes(over)}")
+        for engine in idle:
+            if chosen is None or engine.name in chosen:
+                self.state.unload(engine, reason, self.now)
+
+    def booked(self, engine: Engine) -> Amounts:
+        """What an engine takes now, without its runs."""
+        return self.state.ledger.booked(("engine", engine.name))
+
+    def candidate(self, engine: Engine) -> Candidate:
+        """What a policy may know of an engine."""
+        return Candidate(engine.name, engine.spec.priority, engine.used_ns, self.booked(engine))
+
+
+def _idle(engine: Engine) -> bool:
+    return engine.is_idle
+
+
+def _running(engine: Engine) -> bool:
+    return engine.hold is None
+
+
+class _held_below:  # noqa: N801 - reads as one of the predicates beside it
+    def __init__(self, priority: int) -> None:
+        self.priority = priority
+
+    def __call__(self, engine: Engine) -> bool:
+        return engine.hold is None or engine.hold.priority < self.priority
+
+
+def sizes(amounts: Amounts) -> str:
+    """Bytes per pool for people: `200.0 MiB of unified`."""
+    return ", ".join(f"{sized(amount)} of {pool}" for pool, amount in amounts.items() if amount > 0)

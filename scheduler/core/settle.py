@@ -1,0 +1,288 @@
+"""What can be done now: one look at everybody who waits, in order.
+
+For the first of each lane, from the most important on:
+
+1. A request that can never be served any more, or certainly misses its deadline, is answered at
+   once and costs nothing.
+2. Engines in memory and idle, units and workspace free: grant (a batch takes its followers along).
+3. An engine is busy, loading or unloading: wait for it. A lease held by somebody less important is
+   revoked.
+4. An engine is not in memory: load it if its memory is free and nothing of its exclusive groups is
+   loaded. If not, make room (see `room`).
+"""
+
+from __future__ import annotations
+
+from bisect import insort
+from typing import TYPE_CHECKING
+
+from scheduler.core.amounts import Amounts, fits, plus, shortage, total
+from scheduler.core.engine import Engine, EngineState
+from scheduler.core.outcome import Outcome, Reason, ReasonCode
+from scheduler.core.outlook import never, too_late_ns
+from scheduler.core.request import RequestKind
+from scheduler.core.room import Blocked, Claimant, Need, Room, sizes
+
+if TYPE_CHECKING:
+    from scheduler.core.queue import Lane, Pending
+    from scheduler.core.state import State
+
+
+class Settling:
+    """One pass. Claims of those who wait are taken off `units` and `room` as it goes."""
+
+    def __init__(self, state: State, now: int) -> None:
+        self.state = state
+        self.now = now
+        self.room = Room(state, now)
+        self.units = dict(state.units)
+
+    def run(self) -> int | None:
+        """Decide all that can be decided. Returns when to look again, if time alone changes it."""
+        self.room.shed()
+        self._load_pins()
+        lanes = self.state.queue.heads()
+        index = 0
+        while index < len(lanes):
+            lane = lanes[index]
+            index += 1
+            if self._serve(lane) and lane.entries:
+                insort(lanes, lane, lo=index, key=lambda other: other.head.key)
+        return self.room.wake_ns
+
+    def _load_pins(self) -> None:
+        """What is pinned belongs in memory, before anything that waits."""
+        for engine in self.state.pins.values():
+            if engine.state is not EngineState.UNLOADED or self.state.draining:
+                continue
+            if engine.backing_off_ns(self.now) or never(self.state, (engine,)):
+                continue
+            self.room.needed.add(engine.name)
+            who = Claimant(f"pinned {engine.name}", engine.spec.priority, self.now, (engine,))
+            self._bring_in([engine], who, 1)
+
+    # -- the first of one lane --------------------------------------------------------------
+
+    def _serve(self, lane: Lane) -> bool:
+        """Look at the first of a lane. True when it no longer waits."""
+        state, head = self.state, lane.head
+        kind = head.request.kind
+        if kind is RequestKind.UNLOAD:
+            return self._serve_unload(lane, head)
+        if lane.parent is None and self._is_hopeless(lane, head):
+            return True
+        if kind is RequestKind.LOAD and lane.engines[0].state is EngineState.READY:
+            state.finish(head, Outcome.COMPLETED)
+            return True
+        if lane.parent is not None:
+            return self._serve_under_lease(lane, head)
+        return self._serve_run(lane, head)
+
+    def _is_hopeless(self, lane: Lane, head: Pending) -> bool:
+        """Answer a request that nothing can come of, before it costs anything."""
+        verdict = never(self.state, lane.engines, head.request.items)
+        if verdict is not None:
+            self.state.finish(head, Outcome.REJECTED, verdict)
+            return True
+        earliest_ns = too_late_ns(head, self.now)
+        if earliest_ns is None or head.deadline_ns is None:
+            return False
+        early, due = (earliest_ns - self.now) / 1e6, (head.deadline_ns - self.now) / 1e6
+        detail = f"it takes at least {early:.1f} ms from now, its deadline is in {due:.1f} ms"
+        reason = Reason(ReasonCode.DEADLINE_UNREACHABLE, detail)
+        self.state.finish(head, Outcome.DEADLINE_MISSED, reason)
+        return True
+
+    def _serve_unload(self, lane: Lane, head: Pending) -> bool:
+        engine = lane.engines[0]
+        if engine.state is EngineState.UNLOADED:
+            self.state.finish(head, Outcome.COMPLETED)
+            return True
+        self.room.stopped.add(engine.name)
+        if engine.is_idle:
+            reason = Reason(ReasonCode.ASKED_TO_UNLOAD, "somebody asked for it")
+            self.state.unload(engine, reason, self.now)
+        elif engine.hold is not None:
+            self.room.outrank(engine.hold, head.priority, f"the unload of {engine.name}")
+        lane.blocked = (ReasonCode.WAITS_FOR_UNLOAD, f"{engine.name} is {engine.state.value}")
+        return False
+
+    def _serve_under_lease(self, lane: Lane, head: Pending) -> bool:
+        """A run of somebody who holds the engine already: only units can be missing."""
+        engine = lane.engines[0]
+        if engine.run is not None:
+            lane.blocked = (ReasonCode.WAITS_FOR_ENGINE, f"{engine.name} is running")
+            return False
+        if not self._take_units(lane, engine):
+            return False
+        more = shortage(engine.running_bytes(head.request.items), engine.running_bytes(1))
+        if not fits(more, self.room.free):
+            lane.blocked = (ReasonCode.WAITS_FOR_MEMORY, f"{sizes(more)} more for its batch")
+            return False
+        self._grant([head], more)
+        return True
+
+    def _serve_run(self, lane: Lane, head: Pending) -> bool:
+        blocked = None
+        absent = []
+        for engine in lane.engines:
+            if engine.state is EngineState.UNLOADED and not engine.backing_off_ns(self.now):
+                absent.append(engine)
+            blocked = self._engine_blocks(engine, head) or blocked
+        self.room.needed.update(engine.name for engine in lane.engines)
+        if absent:
+            who = self._claimant(lane, head)
+            blocked = self._bring_in(absent, who, head.request.items) or blocked
+        if blocked is None and not absent:
+            return self._start(lane, head)
+        lane.blocked = blocked or (ReasonCode.WAITS_FOR_LOAD, "its engine is being loaded")
+        return False
+
+    def _engine_blocks(self, engine: Engine, head: Pending) -> Blocked | None:
+        """Why work cannot start on this engine now, though it is in memory or on its way."""
+        name = engine.name
+        if name in self.room.stopped:
+            return (ReasonCode.WAITS_FOR_TURN, f"{name} has to make room for somebody before it")
+        if engine.hold is not None:
+            self.room.outrank(engine.hold, head.priority, f"request {head.request.id}")
+            return (ReasonCode.WAITS_FOR_ENGINE, f"{name} is held by lease {engine.hold.id}")
+        if engine.run is not None:
+            return (ReasonCode.WAITS_FOR_ENGINE, f"{name} is running")
+        if engine.state is EngineState.LOADING:
+            self.room.claim(shortage(_steady(engine, head.request.items), self.room.booked(engine)))
+            return (ReasonCode.WAITS_FOR_LOAD, f"{name} is loading")
+        if engine.state is EngineState.UNLOADING:
+            self.room.claim(_to_come([engine], head.request.items).later)
+            return (ReasonCode.WAITS_FOR_UNLOAD, f"{name} is unloading first")
+        return self._backs_off(engine)
+
+    def _backs_off(self, engine: Engine) -> Blocked | None:
+        wait_ns = engine.backing_off_ns(self.now)
+        if engine.state is not EngineState.UNLOADED or not wait_ns:
+            return None
+        detail = f"{engine.name} failed and is tried again in {wait_ns / 1e9:.1f} s"
+        return (ReasonCode.BACKING_OFF, detail)
+
+    # -- starting work ----------------------------------------------------------------------
+
+    def _start(self, lane: Lane, head: Pending) -> bool:
+        """All engines are in memory and idle."""
+        need = _running(lane.engines, head.request.items)
+        runs = head.request.kind is RequestKind.INFER
+        if runs and not self._take_units(lane, lane.engines[0]):
+            self.room.claim(need)
+            return False
+        if not fits(need, self.room.free):
+            if runs:
+                self._give_units_back(lane.engines[0])
+            lane.blocked = self.room.make(self._claimant(lane, head), Need(need, need), ())
+            return False
+        batch = self._batch(lane, head)
+        if self._waits_for_batch(lane, head, batch):
+            self.room.claim(need)
+            return False
+        items = sum(pending.request.items for pending in batch)
+        self._grant(batch, _running(lane.engines, items))
+        return True
+
+    def _take_units(self, lane: Lane, engine: Engine) -> bool:
+        """Claim the units of a run, free or not: later ones may not use them up."""
+        enough = True
+        for name, count in engine.spec.uses.items():
+            self.units[name] -= count
+            if self.units[name] < 0:
+                lane.blocked = (ReasonCode.WAITS_FOR_UNITS, f"all units of {name} are in use")
+                enough = False
+        return enough
+
+    def _give_units_back(self, engine: Engine) -> None:
+        """It waits for memory, which can take long: until then others may have the units."""
+        for name, count in engine.spec.uses.items():
+            self.units[name] += count
+
+    def _batch(self, lane: Lane, head: Pending) -> list[Pending]:
+        """The head, and as many of its followers as the batch and the free memory take."""
+        spec = lane.engines[0].spec
+        batch, items = [head], head.request.items
+        if spec.batch_max == 1 or head.request.kind is not RequestKind.INFER:
+            return batch
+        for _, pending in lane.entries[1:]:
+            more = items + pending.request.items
+            if pending.request.kind is not RequestKind.INFER or more > spec.batch_max:
+                break
+            if not fits(_running(lane.engines, more), self.room.free):
+                break
+            batch.append(pending)
+            items = more
+        return batch
+
+    def _waits_for_batch(self, lane: Lane, head: Pending, batch: list[Pending]) -> bool:
+        spec = lane.engines[0].spec
+        until_ns = head.arrived_ns + spec.batch_wait_ns
+        if until_ns <= self.now or head.request.kind is not RequestKind.INFER:
+            return False
+        full = sum(pending.request.items for pending in batch) >= spec.batch_max
+        if full or len(batch) < len(lane):
+            return False  # Something else than arrivals limits it: waiting would not help.
+        self.room.wake(until_ns)
+        lane.blocked = (ReasonCode.WAITS_FOR_BATCH, f"{len(batch)} of a batch of {spec.batch_max}")
+        return True
+
+    def _grant(self, batch: list[Pending], amounts: Amounts) -> None:
+        batch[0].lane.blocked = None
+        self.state.grant(batch, amounts, self.now)
+        self.room.take(amounts)
+
+    # -- loading ----------------------------------------------------------------------------
+
+    def _bring_in(self, absent: list[Engine], who: Claimant, items: int) -> Blocked | None:
+        """Load what is absent, or make room for it. Returns what it has to wait for first."""
+        rivals = self._rivals(absent)
+        for rival in rivals:
+            if rival.state is not EngineState.READY or rival.name in self.room.needed:
+                what = "needed" if rival.name in self.room.needed else rival.state.value
+                return (ReasonCode.WAITS_FOR_EXCLUSIVE, f"{rival.name} of its group is {what}")
+        need = _to_come(absent, items)
+        if rivals or not self.room.has(need):
+            return self.room.make(who, need, rivals)
+        for engine in absent:
+            self.state.load(engine, self.now)
+            self.room.take(self.room.booked(engine))
+        self.room.claim(shortage(need.later, need.now))
+        return None
+
+    def _rivals(self, absent: list[Engine]) -> tuple[Engine, ...]:
+        """The engines in memory that share an exclusive group with one that is to come."""
+        groups = frozenset[str]().union(*(engine.spec.exclusive for engine in absent))
+        if not groups:
+            return ()
+        return tuple(
+            engine
+            for engine in self.state.engines.values()
+            if engine.in_memory and engine.spec.exclusive & groups
+        )
+
+    def _claimant(self, lane: Lane, head: Pending) -> Claimant:
+        """Who asks for room. It lets others finish for half of the time it has, at most."""
+        max_wait_ns = max(engine.spec.max_wait_ns for engine in lane.engines)
+        if head.deadline_ns is not None:
+            max_wait_ns = min(max_wait_ns, (head.deadline_ns - head.arrived_ns) // 2)
+        name = f"{' and '.join(head.request.models)}, request {head.request.id}"
+        return Claimant(name, head.priority, head.arrived_ns + max_wait_ns, lane.engines)
+
+
+def _to_come(absent: list[Engine], items: int) -> Need:
+    """What it takes to load these engines and then to run `items` on them."""
+    now = total(engine.loading_bytes() for engine in absent)
+    return Need(now, total(_steady(engine, items) for engine in absent))
+
+
+def _steady(engine: Engine, items: int) -> dict[str, int]:
+    """Resident, and what a run of `items` takes on top."""
+    return plus(engine.resident_bytes(), engine.running_bytes(items))
+
+
+def _running(engines: tuple[Engine, ...], items: int) -> dict[str, int]:
+    if len(engines) == 1:
+        return engines[0].running_bytes(items)
+    return total(engine.running_bytes(items) for engine in engines)

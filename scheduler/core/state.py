@@ -1,0 +1,277 @@
+"""All that the core knows, and the steps by which it changes.
+
+Each method is one step that is always allowed together or not at all: it changes the books, sets
+or clears the alarms that belong to it, and notes the decision. Whether a step should be taken is
+decided in `apply` (what has happened) and `settle` (what can be done next).
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scheduler.core.amounts import total
+from scheduler.core.decisions import (
+    Decision,
+    EngineRef,
+    FinishRequest,
+    GrantLease,
+    LoadEngine,
+    RaiseAlarm,
+    RevokeLease,
+    UnloadEngine,
+)
+from scheduler.core.engine import Engine, EngineState
+from scheduler.core.lease import Lease
+from scheduler.core.ledger import Ledger
+from scheduler.core.outcome import Outcome, Reason, ReasonCode
+from scheduler.core.policy import POLICIES
+from scheduler.core.queue import Pending, Queue
+from scheduler.core.request import RequestKind
+from scheduler.core.timers import TimerKind, Timers
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scheduler.core.settings import Settings
+
+
+class State:
+    """Engines, requests, leases, books and alarms."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.policy = POLICIES[settings.policy]
+        self.ledger = Ledger(settings)
+        self.timers = Timers()
+        self.queue = Queue()
+        self.engines: dict[str, Engine] = {}
+        self.pending: dict[int, Pending] = {}
+        self.leases: dict[int, Lease] = {}
+        self.units: dict[str, int] = dict(settings.resources)
+        self.residue: dict[str, dict[str, int]] = {}
+        self.draining = False
+        self.decisions: list[Decision] = []
+        self._lease_count = 0
+        self.verdicts: dict[tuple[str, ...], Reason | None] = {}
+        self.pins: dict[str, Engine] = {}
+
+    # -- requests ---------------------------------------------------------------------------
+
+    def finish(self, pending: Pending, outcome: Outcome, reason: Reason | None = None) -> None:
+        """End a request. One that held a lease alone leaves that lease to its caller's care."""
+        request = pending.request
+        del self.pending[request.id]
+        timers = self.timers
+        if pending.deadline_ns is not None:
+            timers.clear(TimerKind.DEADLINE, request.id)
+        if pending.lease is None:
+            self.stop_waiting(pending)
+        else:
+            pending.lease.pending.remove(pending)
+        self.decisions.append(FinishRequest(request.id, outcome, reason))
+
+    def stop_waiting(self, pending: Pending) -> None:
+        """Take a request out of the queue, with the alarms that make it climb there."""
+        self.queue.remove(pending)
+        self.timers.clear(TimerKind.OVERDUE, pending.request.id)
+        self.timers.clear(TimerKind.AGEING, pending.request.id)
+
+    def abandon(self, pending: Pending, outcome: Outcome, reason: Reason) -> None:
+        """End a request whatever it is doing; work that nobody wants any more is called off."""
+        lease = pending.lease
+        self.finish(pending, outcome, reason)
+        if lease is not None and not lease.pending:
+            self.revoke(lease, reason)
+
+    def abandon_waiting(self, model: str, outcome: Outcome, reason: Reason) -> None:
+        """End every waiting request that needs `model`."""
+        for lane in self.queue.lanes_of(model):
+            for _, pending in list(lane.entries):
+                self.finish(pending, outcome, reason)
+
+    # -- leases -----------------------------------------------------------------------------
+
+    def grant(self, batch: list[Pending], amounts: Mapping[str, int], now: int) -> None:
+        """Give the requests of `batch`, all of one lane, a lease on that lane's engines."""
+        first = batch[0]
+        lane = first.lane
+        self._lease_count += 1
+        lease_id = self._lease_count
+        holds = first.request.kind is RequestKind.HOLD
+        ttl_ns = first.request.ttl_ns if holds else None
+        lease = Lease(
+            lease_id,
+            lane.engines,
+            batch,
+            holds=holds,
+            priority=first.priority,
+            granted_ns=now,
+            parent=lane.parent,
+            expires_ns=None if ttl_ns is None else now + ttl_ns,
+        )
+        self.leases[lease_id] = lease
+        for pending in batch:
+            self.stop_waiting(pending)
+            pending.lease = lease
+        self.ledger.book(("lease", lease_id), amounts)
+        if holds:
+            self._start_hold(lease)
+        else:
+            self._start_run(lease, lane.engines[0], now)
+        refs = tuple(EngineRef(engine.name, engine.instance) for engine in lane.engines)
+        ids = tuple(pending.request.id for pending in batch)
+        self.decisions.append(GrantLease(lease_id, refs, ids, holds, lease.expires_ns))
+
+    def _start_run(self, lease: Lease, engine: Engine, now: int) -> None:
+        engine.run = lease
+        self.timers.clear(TimerKind.KEEP_ALIVE, engine.name)
+        for name, count in engine.spec.uses.items():
+            self.units[name] -= count
+        if engine.spec.run_timeout_ns is not None:
+            self.timers.set(TimerKind.RUN, lease.id, now + engine.spec.run_timeout_ns)
+
+    def _start_hold(self, lease: Lease) -> None:
+        for engine in lease.engines:
+            engine.hold = lease
+            self.timers.clear(TimerKind.KEEP_ALIVE, engine.name)
+        for pending in lease.pending:
+            if pending.deadline_ns is not None:
+                self.timers.clear(TimerKind.DEADLINE, pending.request.id)
+        if lease.expires_ns is not None:
+            self.timers.set(TimerKind.LEASE, lease.id, lease.expires_ns)
+
+    def revoke(self, lease: Lease, reason: Reason) -> None:
+        """Ask for a lease back; its callers, and who waits under it, have their answers now."""
+        if lease.revoking is not None:
+            return
+        lease.revoking = reason
+        self.timers.clear(TimerKind.LEASE, lease.id)
+        self.decisions.append(RevokeLease(lease.id, reason))
+        for pending in list(lease.pending):
+            self.finish(pending, Outcome.PREEMPTED, reason)
+        self.abandon_under(lease, reason)
+
+    def abandon_under(self, lease: Lease, reason: Reason) -> None:
+        """End what still waits to run under a held lease that is over."""
+        for engine in lease.engines if lease.holds else ():
+            target = ((engine.name,), lease.id)
+            lane = self.queue.lane(target, (engine,), lease)
+            for _, pending in list(lane.entries):
+                self.finish(pending, Outcome.PREEMPTED, reason)
+            self.queue.drop_lane(target)
+
+    def end_lease(self, lease: Lease, now: int) -> None:
+        """Give back what a lease took; its engines count as used until now."""
+        del self.leases[lease.id]
+        self.ledger.release(("lease", lease.id))
+        self.timers.clear(TimerKind.LEASE, lease.id)
+        self.timers.clear(TimerKind.RUN, lease.id)
+        for engine in lease.engines:
+            if lease.holds:
+                engine.hold = None
+            else:
+                engine.run = None
+                for name, count in engine.spec.uses.items():
+                    self.units[name] += count
+            engine.used_ns = now
+            if engine.is_idle:
+                self.rest(engine, now)
+
+    # -- engines ----------------------------------------------------------------------------
+
+    def load(self, engine: Engine, now: int) -> None:
+        """Reserve the load's memory and decide the load."""
+        engine.enter(EngineState.LOADING, now)
+        engine.instance += 1
+        engine.backoff_until_ns = None
+        self.timers.clear(TimerKind.BACKOFF, engine.name)
+        self.ledger.book(("engine", engine.name), engine.loading_bytes())
+        if engine.spec.load_timeout_ns is not None:
+            self.timers.set(TimerKind.LOAD, engine.name, now + engine.spec.load_timeout_ns)
+        self.decisions.append(LoadEngine(engine.name, engine.instance))
+
+    def loaded(self, engine: Engine, now: int) -> None:
+        """The engine is there: shrink its booking to what stays."""
+        self.timers.clear(TimerKind.LOAD, engine.name)
+        engine.load_times.add(now - engine.since_ns, now)
+        engine.enter(EngineState.READY, now)
+        engine.failures = 0
+        engine.used_ns = now
+        self.ledger.book(("engine", engine.name), engine.resident_bytes())
+        self.rest(engine, now)
+
+    def rest(self, engine: Engine, now: int) -> None:
+        """An engine has become idle: unload it if it must go, else start its keep-alive."""
+        reason = self.must_go(engine)
+        if reason is not None:
+            self.unload(engine, reason, now)
+        elif engine.spec.keep_alive_ns is not None and not engine.pinned:
+            self.timers.set(TimerKind.KEEP_ALIVE, engine.name, now + engine.spec.keep_alive_ns)
+
+    def must_go(self, engine: Engine) -> Reason | None:
+        """Why the engine is to be unloaded whoever may want it, or None."""
+        if engine.condemned is not None:
+            return engine.condemned
+        if engine.removed:
+            return Reason(ReasonCode.MODEL_REMOVED, f"{engine.name} was removed")
+        if self.draining:
+            return Reason(ReasonCode.SHUTTING_DOWN, "the scheduler is shutting down")
+        return None
+
+    def unload(self, engine: Engine, reason: Reason, now: int) -> None:
+        """Decide the unload of an idle engine; its bytes stay booked until it is reported."""
+        assert engine.is_idle, f"{engine!r} is in use"
+        engine.enter(EngineState.UNLOADING, now)
+        self.timers.clear(TimerKind.KEEP_ALIVE, engine.name)
+        self.decisions.append(UnloadEngine(engine.name, engine.instance, reason))
+
+    def gone(self, engine: Engine, now: int) -> None:
+        """The engine is out of memory: release its booking, forget it if it was removed."""
+        if engine.in_memory:
+            engine.enter(EngineState.UNLOADED, now)
+        engine.condemned = None
+        self.ledger.release(("engine", engine.name))
+        for kind in (TimerKind.LOAD, TimerKind.KEEP_ALIVE):
+            self.timers.clear(kind, engine.name)
+        if engine.removed:
+            self.forget(engine)
+
+    def pin(self, engine: Engine, *, pinned: bool) -> None:
+        """Keep the engine in memory whatever comes, or stop doing so."""
+        engine.pinned = pinned
+        if pinned:
+            self.pins[engine.name] = engine
+        else:
+            self.pins.pop(engine.name, None)
+        self.timers.clear(TimerKind.KEEP_ALIVE, engine.name)
+        self.reconsider()
+
+    def forget(self, engine: Engine) -> None:
+        """Drop a removed model."""
+        del self.engines[engine.name]
+        self.timers.clear(TimerKind.BACKOFF, engine.name)
+        for lane in self.queue.lanes_of(engine.name):
+            self.queue.drop_lane(lane.target)
+        self.reconsider()
+
+    def back_off(self, engine: Engine, now: int) -> None:
+        """Do not load this engine again for a while."""
+        if engine.name in self.engines:
+            self.timers.set(TimerKind.BACKOFF, engine.name, engine.back_off(now))
+
+    def condemn(self, engine: Engine, outcome_reason: Reason) -> None:
+        """Its thread does not come back: refuse all who wait, unload it as soon as it does."""
+        engine.condemned = outcome_reason
+        self.abandon_waiting(engine.name, Outcome.FAILED, outcome_reason)
+
+    def alarm(self, model: str | None, code: ReasonCode, detail: str) -> None:
+        """Tell a person."""
+        self.decisions.append(RaiseAlarm(model, Reason(code, detail)))
+
+    def reconsider(self) -> None:
+        """Models, pins, budgets or measurements changed: forget what was found to never fit."""
+        self.verdicts.clear()
+
+    def residue_bytes(self) -> dict[str, int]:
+        """What unloaded engines left behind, per pool."""
+        return total(self.residue.values())

@@ -1,0 +1,1 @@
+"""What the machine and this process say about memory."""

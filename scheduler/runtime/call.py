@@ -1,0 +1,104 @@
+"""One caller's request, from asking to answer."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from scheduler.core.outcome import Outcome, Reason, ReasonCode
+from scheduler.core.request import RequestKind
+from scheduler.errors import (
+    DeadlineMissed,
+    InferenceFailed,
+    LeaseRevoked,
+    NeverFits,
+    QueueFull,
+    Rejected,
+    RequestError,
+    ShuttingDown,
+    UnknownModel,
+)
+
+if TYPE_CHECKING:
+    from scheduler.core.request import Request
+    from scheduler.runtime.loop import Waiter
+
+REJECTIONS: dict[ReasonCode, type[RequestError]] = {
+    ReasonCode.NEVER_FITS: NeverFits,
+    ReasonCode.NEVER_ENOUGH_UNITS: NeverFits,
+    ReasonCode.EXCLUDED_BY_PIN: NeverFits,
+    ReasonCode.UNKNOWN_MODEL: UnknownModel,
+    ReasonCode.MODEL_REMOVED: UnknownModel,
+    ReasonCode.QUEUE_FULL: QueueFull,
+    ReasonCode.QUEUE_BYTES: QueueFull,
+    ReasonCode.UNKNOWN_LEASE: LeaseRevoked,
+    ReasonCode.HIGHER_PRIORITY: LeaseRevoked,
+    ReasonCode.LEASE_EXPIRED: LeaseRevoked,
+    ReasonCode.LEASE_REVOKED: LeaseRevoked,
+    ReasonCode.LEASE_RELEASED: LeaseRevoked,
+}
+"""The error of each reason for which a request is refused; the others are plain `Rejected`."""
+
+OUTCOMES: dict[Outcome, type[RequestError]] = {
+    Outcome.FAILED: InferenceFailed,
+    Outcome.DEADLINE_MISSED: DeadlineMissed,
+    Outcome.PREEMPTED: LeaseRevoked,
+    Outcome.CANCELLED: LeaseRevoked,
+}
+"""The error of each other outcome. Who learns of a cancellation did not ask for it himself: his
+lease was let go."""
+
+NO_REASON = Reason(ReasonCode.RUN_FAILED, "no reason was given")
+
+
+def error_of(outcome: Outcome, reason: Reason | None) -> RequestError:
+    """What to raise for a request that ended so."""
+    reason = reason or NO_REASON
+    if outcome is Outcome.REJECTED:
+        return REJECTIONS.get(reason.code, Rejected)(reason)
+    if outcome is Outcome.FAILED and reason.code is ReasonCode.SHUTTING_DOWN:
+        return ShuttingDown(reason)
+    return OUTCOMES[outcome](reason)
+
+
+class Call:
+    """A request, its payload until it runs, its answer, and the `waiter` of who waits for it."""
+
+    __slots__ = ("cause", "lease_id", "outcome", "payload", "reason", "request", "result", "waiter")
+
+    def __init__(self, request: Request, payload: Any) -> None:
+        self.request = request
+        self.payload = payload
+        self.lease_id: int | None = None
+        self.result: Any = None
+        self.cause: BaseException | None = None
+        self.outcome: Outcome | None = None
+        self.reason: Reason | None = None
+        self.waiter: Waiter | None = None
+
+    @property
+    def is_served(self) -> bool:
+        """It has ended, or has the lease that it asked for."""
+        holds = self.request.kind is RequestKind.HOLD
+        return self.outcome is not None or (holds and self.lease_id is not None)
+
+    def hand_over(self) -> Any:
+        """The payload, which is the engine's from now on."""
+        payload, self.payload = self.payload, None
+        return payload
+
+    def finish(self, outcome: Outcome, reason: Reason | None) -> None:
+        """It has ended."""
+        self.outcome, self.reason, self.payload = outcome, reason, None
+        self.wake()
+
+    def wake(self) -> None:
+        """Let the task that waits go on."""
+        if self.waiter is not None:
+            self.waiter.set()
+
+    def answer(self) -> Any:
+        """The result of a call that has ended. Raises the error of its outcome."""
+        if self.outcome is Outcome.COMPLETED:
+            return self.result
+        assert self.outcome is not None  # noqa: S101
+        raise error_of(self.outcome, self.reason) from self.cause

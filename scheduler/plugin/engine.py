@@ -53,6 +53,10 @@ class EnginePlugin(ABC):
     Options: ClassVar[type[EngineOptions]] = EngineOptions
     """The plugin's own options, a pydantic model; the configuration's `options:` must fit it."""
 
+    LIBRARIES: ClassVar[tuple[str, ...]] = ()
+    """The heavy modules that `load` imports. A process pays for them once: `rota run` imports them
+    before it takes the baseline that engines are measured against."""
+
     def __init__(self, options: Any, context: EngineContext) -> None:
         """Keep `options` (an instance of `Options`) and `context`. Must be cheap."""
         self.options = options
@@ -84,6 +88,11 @@ class EnginePlugin(ABC):
     def measure(self) -> Mapping[str, int]:
         """Bytes held now per pool, where the engine itself knows; empty where it does not."""
         return {}
+
+    @classmethod
+    def summary(cls, results: Sequence[Any]) -> str:
+        """What a person wants to know of a run's results (the last some thousand), in one line."""
+        return f"{len(results)} results"
 
     def cancel(self) -> None:  # noqa: B027 - optional, empty on purpose
         """Hasten the end of the `infer` that is running. Called from another thread."""

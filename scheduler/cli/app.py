@@ -1,0 +1,25 @@
+"""The command `rota` and its subcommands."""
+
+from __future__ import annotations
+
+import typer
+
+from scheduler.cli.check import check
+from scheduler.cli.engines import engines
+from scheduler.cli.run import run
+from scheduler.cli.simulate import simulate
+
+app = typer.Typer(
+    help="One small machine does the work of several models.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+for command in (run, check, simulate, engines):
+    app.command()(command)
+
+
+def main() -> None:
+    """Run the command line; ends the process with 0 good, 1 the answer is no, 2 wrong usage."""
+    app()

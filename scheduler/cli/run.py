@@ -1,0 +1,221 @@
+"""`rota run`: the models of a configuration, at work."""
+
+from __future__ import annotations
+
+import logging
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Optional
+
+import anyio
+import typer
+from rich.console import Console
+from rich.live import Live
+from rich.logging import RichHandler
+
+from scheduler.cli.configuration import ConfigPath, complain, reported
+from scheduler.cli.exit_status import NO
+from scheduler.cli.recorders import Recorders
+from scheduler.cli.story import Story
+from scheduler.cli.table import render_live
+from scheduler.config import Config, load_config
+from scheduler.config.check import check
+from scheduler.config.units import read_duration
+from scheduler.core.model import SECOND_NS
+from scheduler.core.request import NO_DEADLINE_NS
+from scheduler.memory.budget import machine_totals
+from scheduler.memory.host import host_probes
+from scheduler.memory.process import Baseline
+from scheduler.memory.sampler import MemorySampler
+from scheduler.memory.trim import limit_malloc_arenas, release_free_memory
+from scheduler.plugin.registry import find
+from scheduler.report.report import SourceReport
+from scheduler.report.summary import render_summary
+from scheduler.runtime.clock import Clock, MonotonicClock
+from scheduler.runtime.runtime import Runtime
+from scheduler.runtime.signals import SIGNAL_STATUS, drain_on_signal
+from scheduler.sink.outlets import build_sinks
+from scheduler.source.feeds import build_sources
+
+if TYPE_CHECKING:
+    from anyio.abc import TaskGroup
+
+    from scheduler.plugin.engine import EnginePlugin
+    from scheduler.sink.sink import Outlet
+    from scheduler.source.feeds import Feeds
+
+MALLOC_ARENAS = 2
+"""A thread per engine, each with arenas of its own, would keep what others could use."""
+PICTURES_PER_SECOND = 4
+
+
+def run(
+    config: ConfigPath,
+    duration: Annotated[
+        Optional[str], typer.Option(help="Stop after this time, as 30s or 5m.")
+    ] = None,
+    report: Annotated[Optional[Path], typer.Option(help="Write the figures as JSON.")] = None,
+    trace: Annotated[Optional[Path], typer.Option(help="Write every step as JSON lines.")] = None,
+    timeline: Annotated[
+        Optional[Path], typer.Option(help="Write a picture of the run, .html or .svg.")
+    ] = None,
+) -> None:
+    """Run the models, sources and sinks of CONFIG until the sources end, or a signal comes.
+
+    SIGINT and SIGTERM drain: what runs may end, everything is unloaded. A second one ends at once.
+    """
+    with reported():
+        read = load_config(config)
+        duration_ns = None if duration is None else _duration_ns(duration)
+        _refuse_hopeless(read)
+        plugins = {name: find(model.engine or "") for name, model in read.models.items()}
+        clock = MonotonicClock()
+        recorders = Recorders(
+            read.node,
+            read.settings(machine_totals()),
+            clock.now_ns(),
+            report=report,
+            trace=trace,
+            timeline=timeline,
+        )
+        sinks = build_sinks(read.sinks)
+    _log_to_console()
+    limit_malloc_arenas(MALLOC_ARENAS)
+    at_work = AtWork(read, clock, recorders, sinks, plugins)
+    status = anyio.run(at_work.run, duration_ns)
+    if at_work.finish() or status:
+        raise typer.Exit(status or NO)
+
+
+def _duration_ns(text: str) -> int:
+    try:
+        return read_duration(text, from_file=True)
+    except ValueError as error:
+        raise typer.BadParameter(str(error), param_hint="--duration") from error
+
+
+def _refuse_hopeless(config: Config) -> None:
+    """A model that never fits would only ever be refused: say so instead of running."""
+    fatal = [f.text for f in check(config, machine_totals()) if f.fatal]
+    if fatal:
+        complain("\n".join(fatal))
+        raise typer.Exit(NO)
+
+
+def _log_to_console() -> None:
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(message)s",
+        handlers=[RichHandler(console=Console(stderr=True), show_path=False)],
+    )
+
+
+class AtWork:
+    """One run, from the baseline to the summary."""
+
+    def __init__(
+        self,
+        config: Config,
+        clock: Clock,
+        recorders: Recorders,
+        sinks: list[Outlet],
+        plugins: dict[str, type[EnginePlugin]],
+    ) -> None:
+        self._config = config
+        self._clock = clock
+        self._recorders = recorders
+        self._sinks = sinks
+        self._story = Story(plugins)
+        self._console = Console()
+        self._status = 0
+        for plugin in plugins.values():
+            for library in plugin.LIBRARIES:
+                import_module(library)
+        release_free_memory()
+        self._baseline = Baseline()
+        self._started_ns = clock.now_ns()
+
+    async def run(self, duration_ns: int | None) -> int:
+        """Serve until the sources end, `duration_ns` has passed or a signal came.
+
+        Returns the exit status: 0, or 128 + the signal's number.
+        """
+        runtime = Runtime.from_config(
+            self._config, observers=self._recorders.observers(), clock=self._clock
+        )
+        async with runtime:
+            feeds = build_sources(
+                self._config.sources,
+                infer=runtime.infer,
+                lease=runtime.lease,
+                clock=self._clock,
+                listeners=[self._story.take, *(sink.take for sink in self._sinks)],
+            )
+            async with anyio.create_task_group() as beside:
+                beside.start_soon(self._sampler(runtime).run)
+                beside.start_soon(self._stop_on_signal, runtime, beside)
+                if duration_ns is not None:
+                    beside.start_soon(self._stop_after, duration_ns, feeds)
+                if self._console.is_terminal:
+                    beside.start_soon(self._draw, runtime)
+                await feeds.run()
+                if not self._config.sources:
+                    await self._clock.sleep_until(self._end_ns(duration_ns))
+                beside.cancel_scope.cancel()
+            self._attach(feeds)
+        return self._status
+
+    def _sampler(self, runtime: Runtime) -> MemorySampler:
+        return MemorySampler(
+            host_probes(self._config.memory.by_pool()),
+            runtime.take_sample,
+            clock=self._clock,
+            baseline=self._baseline,
+            period_ns=self._config.memory.sample,
+        )
+
+    async def _stop_on_signal(self, runtime: Runtime, beside: TaskGroup) -> None:
+        self._status = SIGNAL_STATUS + await drain_on_signal(runtime)
+        beside.cancel_scope.cancel()
+
+    async def _stop_after(self, duration_ns: int, feeds: Feeds) -> None:
+        await self._clock.sleep_until(self._end_ns(duration_ns))
+        feeds.stop()
+
+    def _end_ns(self, duration_ns: int | None) -> int:
+        return NO_DEADLINE_NS if duration_ns is None else self._started_ns + duration_ns
+
+    async def _draw(self, runtime: Runtime) -> None:
+        """Show the live table until cancelled."""
+        builder = self._recorders.builder
+        period_ns = SECOND_NS // PICTURES_PER_SECOND
+        with Live(console=self._console, auto_refresh=False, transient=True) as live:
+            while True:
+                now_ns = self._clock.now_ns()
+                report = builder.report(now_ns)
+                live.update(
+                    render_live(runtime.snapshot(), report, builder.last_latency_ms()),
+                    refresh=True,
+                )
+                await self._clock.sleep_until(now_ns + period_ns)
+
+    def _attach(self, feeds: Feeds) -> None:
+        self._recorders.builder.attach_sources(
+            {
+                name: SourceReport(sent=stats.sent, dropped=stats.dropped)
+                for name, stats in feeds.stats().items()
+            }
+        )
+
+    def finish(self) -> list[str]:
+        """Print what came of it and write the files. Returns what went wrong."""
+        for sink in self._sinks:
+            sink.close()
+        report = self._recorders.builder.report()
+        self._console.print(render_summary(report))
+        self._console.print()
+        self._console.print(self._story.render())
+        problems = self._recorders.write(report)
+        if problems:
+            complain("\n".join(problems))
+        return problems

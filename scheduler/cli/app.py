@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+
 import typer
 
 from scheduler.cli.check import check
@@ -21,5 +23,10 @@ for command in (run, check, simulate, engines):
 
 
 def main() -> None:
-    """Run the command line; ends the process with 0 good, 1 the answer is no, 2 wrong usage."""
+    """Run the command line; ends the process with 0 good, 1 the answer is no, 2 wrong usage.
+
+    The working folder is searched for modules, as by `python -m`: `engine: my_engines:Thermal` is
+    how a robot's own repository names an engine without packaging it.
+    """
+    sys.path.insert(0, "")
     app()

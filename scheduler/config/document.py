@@ -99,8 +99,7 @@ def read_document(path: Path) -> Document:
     try:
         return _document(text)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        raise ConfigError([f"{path}:{mark.line + 1 if mark else 1}: {_problem(error)}"]) from None
+        raise ConfigError([f"{path}:{_line(error)}: {_problem(error)}"]) from None
     except yaml.reader.ReaderError as error:
         line = text.count("\n", 0, error.position) + 1
         raise ConfigError(
@@ -133,9 +132,9 @@ def _read_text(path: Path) -> str:
     try:
         if path.is_dir():
             raise ConfigError([f"{path}: is a folder; name the configuration file in it"])
+        if path.exists() and not path.is_file():
+            raise ConfigError([f"{path}: is not a regular file; name one"])
         with path.open("rb") as file:
-            if not path.is_file():
-                raise ConfigError([f"{path}: is not a regular file"])
             data = file.read(TEXT_MAX_BYTES + 1)
     except FileNotFoundError:
         raise ConfigError([f"{path}: does not exist; check the path"]) from None
@@ -148,6 +147,13 @@ def _read_text(path: Path) -> str:
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise ConfigError([f"{path}:{line}: is not UTF-8 text; save it as UTF-8"]) from None
+
+
+def _line(error: yaml.MarkedYAMLError) -> int:
+    marks = [error.problem_mark, error.context_mark]
+    if "<stream end>" in str(error.problem):  # what matters is where the unclosed thing begins
+        marks.reverse()
+    return next((mark.line + 1 for mark in marks if mark), 1)
 
 
 def _problem(error: yaml.MarkedYAMLError) -> str:

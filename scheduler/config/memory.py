@@ -14,8 +14,8 @@ from scheduler.core.model import SECOND_NS
 from scheduler.core.settings import PoolBudget, Trust
 
 AUTO_FRACTION = 0.8
-"""The share of a machine that `auto` takes where no `reserve` says what to leave. A choice: on an
-8 GB board it leaves the 1.6 GB that a desktop and a ROS stack take."""
+"""The share of a machine that `auto` takes where no `reserve` says what to leave. A choice, not a
+measurement: whoever knows what else runs on the machine writes a reserve."""
 
 _PERCENT = re.compile(r"([0-9]{1,3}(?:\.[0-9]{1,3})?) ?%", re.ASCII)
 

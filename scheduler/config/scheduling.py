@@ -12,5 +12,5 @@ class Scheduling(Section):
 
     policy: Literal["rota"] = "rota"
     ageing: PositiveDurationOrOff = Nanoseconds(10 * SECOND_NS)
-    queue_bytes: SizeOrNone = 64 * 1024**2
+    queue_bytes: SizeOrNone = None
     drain: Duration = Nanoseconds(5 * SECOND_NS)

@@ -178,7 +178,8 @@ def _bytes(value: object, *, from_file: bool) -> int:
 
 
 def _billions(number: float) -> int:
-    return round(Fraction(str(number)) * 1_000_000_000)
+    exact = number if isinstance(number, int) else Fraction(str(number))
+    return round(exact * 1_000_000_000)
 
 
 def read_duration(value: object, *, from_file: bool = False, positive: bool = False) -> Nanoseconds:

@@ -24,7 +24,7 @@ def test_the_smallest_configuration_has_defaults(load):
     config = load(FACES)
     assert config.settings({"unified": 10 * GIB}) == Settings(
         pools={"unified": PoolBudget(budget_bytes=8 * GIB)},
-        queue_bytes=64 * MIB,
+        queue_bytes=None,
         queue_pool="unified",
     )
     assert config.scheduling.drain == 5 * SECOND_NS

@@ -60,6 +60,20 @@ def _form(value: object) -> str:
     return "<by pool>"
 
 
+def on_one_memory(parts: Mapping[str, Footprint]) -> Footprint:
+    """Return what parts meant for several memories take of the only one there is.
+
+    On a board whose CPU and GPU share it, what is meant for `host` and for `cuda:0` comes out of
+    the same bytes: the parts are added.
+    """
+    return Footprint(
+        resident=sum(part.resident for part in parts.values()),
+        load_peak=sum(max(part.load_peak, part.resident) for part in parts.values()),
+        workspace=sum(part.workspace for part in parts.values()),
+        per_item=sum(part.per_item for part in parts.values()),
+    )
+
+
 FootprintByPool = Annotated[
     Union[
         Annotated[Footprint, Tag("<own pool>")],

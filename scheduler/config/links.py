@@ -80,8 +80,10 @@ class Links:
         if device is not None:
             self._known_pool(device, self.where(name, "device"))
         if not isinstance(model.footprint, Footprint):
+            on_one_memory = list(self._config.memory.by_pool()) == [DEFAULT_POOL]
             for pool in model.footprint:
-                self._known_pool(pool, ("models", name, "footprint", pool))
+                if not (on_one_memory and _is_part(pool)):
+                    self._known_pool(pool, ("models", name, "footprint", pool))
 
     def _known_pool(self, pool: str, path: KeyPath) -> None:
         if self._declared("memory", "pools") != []:
@@ -128,3 +130,8 @@ def _without_meaning(kind: OriginKind) -> set[str]:
     if kind in RECORDED:
         return set()
     return _REPLAYED if kind is OriginKind.SYNTHETIC else _TIMED | _REPLAYED
+
+
+def _is_part(pool: str) -> bool:
+    """Tell the pools that a footprint may name although CPU and GPU share one memory."""
+    return pool in {DEFAULT_POOL, "host"} or pool.startswith("cuda:")

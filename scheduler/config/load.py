@@ -12,8 +12,10 @@ from scheduler.config.config import Config
 from scheduler.config.context import FileContext
 from scheduler.config.document import Document, read_document
 from scheduler.config.engines import Engines
+from scheduler.config.footprint import on_one_memory
 from scheduler.config.links import Links
 from scheduler.config.mistake import Mistakes
+from scheduler.config.model import DEFAULT_POOL
 from scheduler.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -100,11 +102,13 @@ def _holder(value: Any, path: Sequence[Any]) -> dict[Any, Any]:
 
 def _finished(config: Config, engines: Engines) -> dict[str, Model]:
     """Return the models with the defaults, the device and the plugin's options in place."""
-    first_pool = next(iter(config.memory.by_pool()))
+    pools = list(config.memory.by_pool())
     models = {}
     for name, written in config.models.items():
         model = written.with_defaults(config.defaults)
         options = engines.options(model)
-        update = {"device": model.device or first_pool, "options": options}
+        update: dict[str, Any] = {"device": model.device or pools[0], "options": options}
+        if pools == [DEFAULT_POOL] and isinstance(model.footprint, dict):
+            update["footprint"] = on_one_memory(model.footprint)
         models[name] = model.model_copy(update=update)
     return models

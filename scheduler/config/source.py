@@ -24,11 +24,14 @@ from scheduler.core.model import SECOND_NS
 
 
 class Arrivals(str, Enum):
-    """When the frames of a source come."""
+    """How the frames of a source are spread over time."""
 
     PERIODIC = "periodic"
+    """One each period, moved by up to `jitter` either way."""
     POISSON = "poisson"
+    """Independent of each other: exponential gaps whose mean is the period."""
     BURST = "burst"
+    """Several at once, then nothing for as many periods: the mean rate stays."""
 
 
 class OriginKind(str, Enum):

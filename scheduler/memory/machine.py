@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from enum import Enum
 from pathlib import Path
 
@@ -42,14 +41,3 @@ def _is_tegra(root: Path) -> bool:
 def host_pool(kind: MachineKind) -> str:
     """What the memory of the CPU is called on a machine of this kind."""
     return UNIFIED if kind is MachineKind.INTEGRATED else HOST
-
-
-def physical_pools(bytes_by_pool: Mapping[str, int], kind: MachineKind) -> dict[str, int]:
-    """The bytes that a footprint takes of the memories there really are.
-
-    Where there is one memory, what is meant for the host and for a device comes out of the same
-    bytes, so the parts are added; elsewhere they stay apart.
-    """
-    if kind is MachineKind.DISCRETE:
-        return dict(bytes_by_pool)
-    return {UNIFIED: sum(bytes_by_pool.values())}

@@ -1,0 +1,1 @@
+"""What feeds models without a client."""

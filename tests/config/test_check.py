@@ -103,7 +103,8 @@ def test_an_overhead_that_leaves_nothing(load):
 
 
 def test_queued_payloads_are_part_of_the_budget(load):
-    config = load(f"memory: {{budget: 100MiB}}\nmodels:\n{model('a', '40MiB')}")
+    queue = "scheduling: {queue_bytes: 64MiB}"
+    config = load(f"memory: {{budget: 100MiB}}\n{queue}\nmodels:\n{model('a', '40MiB')}")
     texts = [finding.text for finding in check(config, MACHINE)]
     assert texts[0].startswith("a never fits: needs 40.0 MiB, budget of unified is 36.0 MiB")
     assert "the budget is 100.0 MiB less 64.0 MiB for queued payloads" in texts[-1]

@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from scheduler.config import load_config
+from scheduler.config.check import check
 from scheduler.config.document import TEXT_MAX_BYTES
 from scheduler.config.source import Arrivals, Origin, OriginKind
 from scheduler.core.settings import PoolBudget, Settings, Trust
@@ -241,3 +242,18 @@ def test_what_is_no_file_is_one_clear_line(tmp_path):
     ]:
         with pytest.raises(ConfigError, match=told):
             load_config(path)
+
+
+def test_host_and_device_parts_come_out_of_one_memory_where_there_is_one(load):
+    model = "models: {a: {engine: synthetic, footprint: {host: 600MiB, 'cuda:0': 900MiB}}}"
+    one = load(f"memory: {{budget: 1400MiB}}\n{model}")
+    spec = one.models["a"].to_spec()
+    assert {pool: part.resident_bytes for pool, part in spec.footprint.items()} == {
+        "unified": 1500 * MIB
+    }
+    (finding, *_) = check(one, {"unified": 8 * GIB})
+    assert finding.fatal
+    assert finding.text.startswith("a never fits: needs 1.46 GiB")
+    pools = "{host: {budget: 1000MiB}, 'cuda:0': {budget: 1000MiB}}"
+    two = load(f"memory: {{pools: {pools}}}\n{model}")
+    assert not any(finding.fatal for finding in check(two, {"host": 8 * GIB, "cuda:0": 8 * GIB}))

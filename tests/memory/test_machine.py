@@ -1,15 +1,10 @@
 import pytest
 
-from scheduler.memory.budget import (
-    MIB,
-    automatic_budget_bytes,
-    automatic_budgets,
-    default_reserve_bytes,
-    machine_samples,
-    machine_totals,
-)
-from scheduler.memory.machine import MachineKind, host_pool, machine_kind, physical_pools
+from scheduler.memory.budget import machine_samples, machine_totals
+from scheduler.memory.machine import MachineKind, host_pool, machine_kind
 from scheduler.memory.probe import PoolSample
+
+MIB = 1024**2
 
 
 class Fixed:
@@ -58,12 +53,6 @@ def test_a_jetson_is_integrated_although_its_driver_lists_a_gpu(tmp_path, path, 
     assert machine_kind(tmp_path) is MachineKind.INTEGRATED
 
 
-def test_host_and_device_parts_share_one_memory_where_there_is_one():
-    footprint = {"host": 600, "cuda:0": 900}
-    assert physical_pools(footprint, MachineKind.INTEGRATED) == {"unified": 1500}
-    assert physical_pools(footprint, MachineKind.DISCRETE) == footprint
-
-
 def test_a_discrete_device_has_its_own_figure():
     probes = [Fixed(sample("host", 5200)), Fixed(sample("cuda:0", 400, total=1000))]
     samples = machine_samples(probes)
@@ -75,7 +64,6 @@ def test_a_discrete_device_has_its_own_figure():
 def test_an_unknown_pool_is_left_out_and_not_zero():
     probes = [Fixed(sample("unified", 5000), sample("cuda:0", None, total=None))]
     assert machine_totals(probes) == {"unified": 8000 * MIB}
-    assert set(automatic_budgets(probes)) == {"unified"}
 
 
 def test_of_two_tools_the_larger_use_counts_and_both_are_named():
@@ -92,19 +80,6 @@ def test_tools_that_agree_are_not_flagged_and_the_unknown_does_not_win():
     ]
     (said,) = machine_samples(probes).values()
     assert (said.available_bytes, said.source) == (1000 * MIB, "fixed")
-
-
-def test_the_automatic_budget_leaves_the_reserve_of_what_is_there_at_the_start():
-    assert automatic_budget_bytes(6000 * MIB, 1000 * MIB) == 5000 * MIB
-    assert automatic_budget_bytes(600 * MIB, 1000 * MIB) == 0
-    assert automatic_budgets([Fixed(sample("unified", 6000))]) == {"unified": 5200 * MIB}
-
-
-@pytest.mark.parametrize(
-    ("total_mib", "reserve_mib"), [(1000, 256), (4000, 400), (8000, 800), (64000, 2048)]
-)
-def test_the_default_reserve_is_a_tenth_within_bounds(total_mib, reserve_mib):
-    assert default_reserve_bytes(total_mib * MIB) == reserve_mib * MIB
 
 
 def test_the_real_machine_has_a_total():

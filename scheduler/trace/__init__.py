@@ -1,0 +1,1 @@
+"""Traces: every step of the core on disk, to replay, explain and draw."""

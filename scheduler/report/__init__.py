@@ -1,0 +1,1 @@
+"""Reports: who was served, what it cost, and how close memory came to its budget."""

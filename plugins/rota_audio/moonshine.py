@@ -61,6 +61,7 @@ class MoonshineEngine(EnginePlugin):
     """
 
     Options = MoonshineOptions
+    LIBRARIES = ("onnxruntime",)
     options: MoonshineOptions
 
     def __init__(self, options: Any, context: EngineContext) -> None:
@@ -69,6 +70,12 @@ class MoonshineEngine(EnginePlugin):
         self._decoder: Decoder | None = None
         self._vocabulary: list[bytes] = []
         self._cancelled = False
+
+    @classmethod
+    def summary(cls, results: Sequence[Any]) -> str:
+        """What was said, each sentence once."""
+        said = dict.fromkeys(result["text"] for result in results if result["text"])
+        return "heard " + " / ".join(f'"{text}"' for text in said) if said else "heard nothing"
 
     def load(self) -> None:
         """Open encoder, decoder and vocabulary, and see that they belong together."""

@@ -21,6 +21,9 @@ FRAME_SAMPLES = 512
 CONTEXT_SAMPLES = 64
 """Samples before them that the model sees again (`context_size` in silero-vad's utils_vad.py)."""
 
+SPEECH = 0.5
+"""From this probability on silero-vad itself counts a frame as speech."""
+
 STATE_SHAPE = (2, 1, 128)
 INPUT_SHAPES = {"input": (1, CONTEXT_SAMPLES + FRAME_SAMPLES), "state": STATE_SHAPE}
 
@@ -46,12 +49,19 @@ class SileroVadEngine(EnginePlugin):
     """
 
     Options = SileroVadOptions
+    LIBRARIES = ("onnxruntime",)
     options: SileroVadOptions
 
     def __init__(self, options: Any, context: EngineContext) -> None:
         super().__init__(options, context)
         self._session: OnnxSession | None = None
         self._forget()
+
+    @classmethod
+    def summary(cls, results: Sequence[Any]) -> str:
+        """For how much of the time somebody spoke."""
+        speaking = sum(result["speech"] >= SPEECH for result in results)
+        return f"somebody spoke in {speaking} of {len(results)} frames"
 
     def load(self) -> None:
         """Open the model."""

@@ -51,12 +51,19 @@ class KissIcpEngine(EnginePlugin):
     """
 
     Options = KissIcpOptions
+    LIBRARIES = ("kiss_icp.kiss_icp",)
     options: KissIcpOptions
 
     def __init__(self, options: Any, context: EngineContext) -> None:
         super().__init__(options, context)
         self._odometry: Any = None
         self._path_m = 0.0
+
+    @classmethod
+    def summary(cls, results: Sequence[Any]) -> str:
+        """How far the sensor went, and where it is."""
+        x, y, _ = results[-1]["position"]
+        return f"drove {results[-1]['path_m']:.1f} m, now at ({x:.1f}, {y:.1f}) m from the start"
 
     def load(self) -> None:
         """Start at the origin with an empty map."""

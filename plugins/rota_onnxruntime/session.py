@@ -1,0 +1,184 @@
+"""One onnxruntime session: made from a file, run, and let go of."""
+
+from __future__ import annotations
+
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from rota_onnxruntime.failure import load_failure, run_failure
+from rota_onnxruntime.mapped import mapped_model
+from rota_onnxruntime.options import CPU, Arena, OnnxOptions, Optimization, Weights
+from rota_onnxruntime.tensor import Array, TensorSpec
+from scheduler.errors import EngineError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+_FATAL: Final = 4
+"""onnxruntime's log level: everything that matters comes as an exception too."""
+
+_SHRINK: Final = "memory.enable_memory_arena_shrinkage"
+
+_DEVICE_PROVIDERS: Final = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
+
+
+class OnnxSession:
+    """A loaded model. Not thread-safe but for `cancel`; making it imports onnxruntime.
+
+    `inputs` and `outputs` describe its tensors; `providers` are those that onnxruntime took.
+
+    Args:
+        model: the file, `.onnx` or `.ort`.
+        options: how it is loaded and run.
+        device: the pool that it is placed in; the number in `cuda:1` picks the device.
+
+    Raises:
+        EngineError: there is no such file, it is not a model, or a provider is not to be had.
+        EngineOutOfMemory: there is not enough memory for it.
+    """
+
+    def __init__(self, model: Path, options: OnnxOptions, device: str = "unified") -> None:
+        if not model.is_file():
+            raise EngineError(f"{model}: there is no such file; give the path of a model")
+        self.model = model
+        self._options = options
+        self._device = _device_number(device)
+        self._running: Any = None
+        self.native: Any = self._open()
+        """onnxruntime's own `InferenceSession`, for libraries that take one."""
+        self.providers: tuple[str, ...] = tuple(self.native.get_providers())
+        self._check_providers()
+        name = model.name
+        self.inputs = tuple(TensorSpec.read(node, name) for node in self.native.get_inputs())
+        self.outputs = tuple(TensorSpec.read(node, name) for node in self.native.get_outputs())
+
+    def run(
+        self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None
+    ) -> dict[str, Array]:
+        """Run once and return the named outputs, or all. Each array owns its memory.
+
+        Raises:
+            BadInput: onnxruntime does not take these inputs.
+            EngineOutOfMemory: the run found no memory.
+            EngineError: the run failed otherwise, or was cancelled.
+        """
+        names = list(outputs) if outputs is not None else [spec.name for spec in self.outputs]
+        options = self._running = self._run_options()
+        try:
+            values = self.native.run(names, dict(inputs), options)
+        except Exception as error:
+            error.__traceback__ = None  # its frames hold the native session for as long as it lives
+            raise run_failure(self.model.name, error) from error
+        finally:
+            self._running = None
+        return {name: owned(value) for name, value in zip(names, values, strict=True)}
+
+    def cancel(self) -> None:
+        """End the run that is under way at its next operator. Called from any thread."""
+        running = self._running
+        if running is not None:
+            running.terminate = True
+
+    def close(self) -> None:
+        """Let go of the model. Called twice, it does nothing."""
+        self.native = None
+
+    def _open(self) -> Any:
+        import onnxruntime  # noqa: PLC0415 - heavy: imported when a model is loaded
+
+        options = self._session_options()
+        model = self.model
+        if self._options.weights is Weights.MAPPED:
+            make_options = partial(self._session_options, mapped=False)
+            model = mapped_model(model, self._options.optimization.value, make_options)
+        try:
+            return onnxruntime.InferenceSession(
+                str(model), options, providers=self._wanted_providers(), enable_fallback=0
+            )
+        except Exception as error:
+            error.__traceback__ = None  # its frames hold the half-made session
+            raise load_failure(str(self.model), error) from error
+
+    def _session_options(self, *, mapped: bool | None = None) -> Any:
+        from onnxruntime import GraphOptimizationLevel, SessionOptions  # noqa: PLC0415
+
+        levels = {
+            Optimization.OFF: GraphOptimizationLevel.ORT_DISABLE_ALL,
+            Optimization.BASIC: GraphOptimizationLevel.ORT_ENABLE_BASIC,
+            Optimization.EXTENDED: GraphOptimizationLevel.ORT_ENABLE_EXTENDED,
+            Optimization.ALL: GraphOptimizationLevel.ORT_ENABLE_ALL,
+        }
+        if mapped is None:
+            mapped = self._options.weights is Weights.MAPPED
+        options = SessionOptions()
+        options.log_severity_level = _FATAL
+        options.intra_op_num_threads = self._options.threads
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        options.enable_cpu_mem_arena = self._options.arena is not Arena.OFF
+        options.graph_optimization_level = levels[
+            Optimization.OFF if mapped else self._options.optimization
+        ]
+        if mapped:
+            options.add_session_config_entry("session.disable_prepacking", "1")
+        return options
+
+    def _run_options(self) -> Any:
+        from onnxruntime import RunOptions  # noqa: PLC0415
+
+        options = RunOptions()
+        options.log_severity_level = _FATAL
+        if self._options.arena is Arena.SHRINK:
+            options.add_run_config_entry(_SHRINK, self._arenas())
+        return options
+
+    def _arenas(self) -> str:
+        on_device = any(provider in _DEVICE_PROVIDERS for provider in self.providers)
+        return f"cpu:0;gpu:{self._device}" if on_device else "cpu:0"
+
+    def _wanted_providers(self) -> list[tuple[str, dict[str, str]]]:
+        from onnxruntime import get_available_providers  # noqa: PLC0415
+
+        available = get_available_providers()
+        wanted = [name for name in self._options.providers if name in available]
+        if len(wanted) < len(self._options.providers) and not self._options.allow_fallback:
+            self._refuse_providers(available)
+        return [(name, self._provider_options(name)) for name in wanted or [CPU]]
+
+    def _provider_options(self, provider: str) -> dict[str, str]:
+        settings = self._options.provider_options.get(provider, {})
+        options = {"device_id": str(self._device)} if provider in _DEVICE_PROVIDERS else {}
+        return options | {key: _setting(value) for key, value in settings.items()}
+
+    def _check_providers(self) -> None:
+        if self._options.allow_fallback:
+            return
+        if any(name not in self.providers for name in self._options.providers):
+            self.close()
+            self._refuse_providers(self.providers)
+
+    def _refuse_providers(self, came: Sequence[str]) -> None:
+        raise EngineError(
+            f"{self.model}: providers {', '.join(self._options.providers)} are asked for, "
+            f"onnxruntime has {', '.join(came)}; install the onnxruntime package that has them, "
+            f"or set allow_fallback: true"
+        )
+
+
+def owned(value: Any) -> Any:
+    """Copy an array that is a view: what onnxruntime returns keeps the session's arena alive."""
+    if isinstance(value, np.ndarray) and not value.flags.owndata:
+        return value.copy()
+    return value
+
+
+def _setting(value: str | float) -> str:
+    return str(int(value)) if isinstance(value, bool) else str(value)
+
+
+def _device_number(device: str) -> int:
+    _, _, number = device.partition(":")
+    return int(number) if number.isdigit() else 0

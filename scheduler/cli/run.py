@@ -27,7 +27,7 @@ from scheduler.memory.budget import machine_totals
 from scheduler.memory.host import host_probes
 from scheduler.memory.process import Baseline
 from scheduler.memory.sampler import MemorySampler
-from scheduler.memory.trim import limit_malloc_arenas, release_free_memory
+from scheduler.memory.trim import release_free_memory, tame_malloc
 from scheduler.plugin.registry import find
 from scheduler.report.report import SourceReport
 from scheduler.report.summary import render_summary
@@ -44,8 +44,6 @@ if TYPE_CHECKING:
     from scheduler.sink.sink import Outlet
     from scheduler.source.feeds import Feeds
 
-MALLOC_ARENAS = 2
-"""A thread per engine, each with arenas of its own, would keep what others could use."""
 PICTURES_PER_SECOND = 4
 
 
@@ -80,7 +78,7 @@ def run(
         )
         sinks = build_sinks(read.sinks)
     _log_to_console()
-    limit_malloc_arenas(MALLOC_ARENAS)
+    tame_malloc()
     at_work = AtWork(read, clock, recorders, sinks, plugins)
     status = anyio.run(at_work.run, duration_ns)
     if at_work.finish() or status:

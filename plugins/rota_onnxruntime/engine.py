@@ -35,6 +35,7 @@ class OnnxRuntimeEngine(EnginePlugin):
     """
 
     Options: ClassVar[type[OnnxRuntimeOptions]] = OnnxRuntimeOptions
+    LIBRARIES = ("onnxruntime",)
     _session: OnnxSession | None = None
 
     def load(self) -> None:

@@ -14,6 +14,9 @@ from scheduler.config.resource import ResourcePath
 from scheduler.errors import BadInput, EngineError
 from scheduler.plugin.engine import EnginePlugin
 
+SHOWN = 80
+"""So many letters of a text fit a line of a summary."""
+
 
 class RapidOcrOptions(OnnxOptions):
     """The options of the engine `rapidocr`.
@@ -48,8 +51,17 @@ class RapidOcrEngine(EnginePlugin):
     """
 
     Options: ClassVar[type[RapidOcrOptions]] = RapidOcrOptions
+    LIBRARIES = ("onnxruntime", "cv2", "rapidocr")
     _sessions: tuple[OnnxSession, ...] = ()
     _reader: Any = None
+
+    @classmethod
+    def summary(cls, results: Sequence[Any]) -> str:
+        """How much was read, and the first words of the longest text."""
+        texts = [" ".join(line["text"] for line in lines) for lines in results]
+        longest = max(texts, key=len)
+        begin = longest if len(longest) <= SHOWN else f"{longest[:SHOWN]}..."
+        return f'read {sum(map(bool, texts))} images: "{begin}"'
 
     def load(self) -> None:
         """Make the sessions, from the files that the options name, and the pipeline."""

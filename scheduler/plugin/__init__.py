@@ -1,0 +1,1 @@
+"""The seam between Rota and its engines."""

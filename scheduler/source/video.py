@@ -54,14 +54,17 @@ def image_frames(path: Path) -> Pass:
     Raises:
         SourceError: there is nothing at `path`.
     """
-    import cv2  # noqa: PLC0415 - heavy, and an extra
+    import numpy as np  # noqa: PLC0415 - as below
+    from PIL import Image  # noqa: PLC0415 - an extra
 
     for picture_path in _pictures(path):
-        picture = cv2.imread(str(picture_path), cv2.IMREAD_COLOR)
-        if picture is None:
-            _log.warning("%s is not a picture that OpenCV can read; left out", picture_path)
+        try:
+            with Image.open(picture_path) as picture:
+                pixels = np.asarray(picture.convert("RGB"))
+        except (OSError, ValueError, Image.DecompressionBombError) as error:  # noqa: PERF203
+            _log.warning("%s is left out: %s", picture_path, error)
         else:
-            yield Frame(cv2.cvtColor(picture, cv2.COLOR_BGR2RGB))
+            yield Frame(pixels)
 
 
 def _pictures(path: Path) -> list[Path]:

@@ -1,5 +1,7 @@
 import ctypes
 import gc
+import subprocess
+import sys
 import weakref
 
 import pytest
@@ -48,20 +50,39 @@ def test_freed_heap_goes_back_to_the_system():
 def test_without_malloc_trim_it_only_collects(monkeypatch):
     monkeypatch.setattr(trim, "_libc", lambda: None)
     trim.release_free_memory()
-    assert trim.limit_malloc_arenas(2) is False
+    assert trim.tame_malloc() is False
 
 
-def test_arenas_are_limited_and_zero_is_refused(monkeypatch):
-    orders = []
+HOARD = """
+import ctypes, sys
+from scheduler.memory.process import resident_bytes
+from scheduler.memory.trim import tame_malloc
 
-    class Libc:
-        @staticmethod
-        def mallopt(parameter, value):
-            orders.append((parameter, value))
-            return 1
+if sys.argv[1] == "tame":
+    assert tame_malloc()
+libc = ctypes.CDLL(None)
+libc.malloc.restype, libc.free.argtypes = ctypes.c_void_p, [ctypes.c_void_p]
 
-    monkeypatch.setattr(trim, "_libc", Libc)
-    assert trim.limit_malloc_arenas(2) is True
-    assert orders == [(-8, 2)]
-    with pytest.raises(ValueError, match="at least 1"):
-        trim.limit_malloc_arenas(0)
+
+def block(size):
+    address = libc.malloc(size)
+    ctypes.memset(address, 1, size)
+    return address
+
+
+MIB = 1024**2
+libc.free(block(30 * MIB))  # From now on, by itself, malloc keeps blocks of up to 30 MiB.
+before = resident_bytes()
+blocks = [block(20 * MIB), block(20 * MIB), block(1000)]
+libc.free(blocks[0])
+libc.free(blocks[1])
+print((resident_bytes() - before) // MIB)
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "mallopt"), reason="glibc alone has mallopt")
+@pytest.mark.parametrize(("habit", "kept_mib"), [("tame", 1), ("wild", 39)])
+def test_a_tame_malloc_returns_large_blocks_when_they_are_freed(habit, kept_mib):
+    command = [sys.executable, "-c", HOARD, habit]
+    kept = int(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+    assert kept <= kept_mib if habit == "tame" else kept >= kept_mib

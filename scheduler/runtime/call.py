@@ -30,6 +30,7 @@ REJECTIONS: dict[ReasonCode, type[RequestError]] = {
     ReasonCode.MODEL_REMOVED: UnknownModel,
     ReasonCode.QUEUE_FULL: QueueFull,
     ReasonCode.QUEUE_BYTES: QueueFull,
+    ReasonCode.SHUTTING_DOWN: ShuttingDown,
     ReasonCode.UNKNOWN_LEASE: LeaseRevoked,
     ReasonCode.HIGHER_PRIORITY: LeaseRevoked,
     ReasonCode.LEASE_EXPIRED: LeaseRevoked,

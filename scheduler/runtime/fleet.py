@@ -138,8 +138,8 @@ class Fleet:
         event: EngineLoadFailed | EngineUnloaded | EngineLost,
         cause: BaseException | None = None,
     ) -> None:
-        if self._is_closed:
-            return
+        if self._engines.get(engine.model) is not engine:
+            return  # closed meanwhile, or news of an older instance
         del self._engines[engine.model]
         self._tell(event, cause)
         self._listener.engine_gone(engine)

@@ -18,7 +18,7 @@ def asleep_ns() -> int:
     boottime = getattr(time, "CLOCK_BOOTTIME", None)
     if boottime is None:
         return 0
-    return time.clock_gettime_ns(boottime) - time.monotonic_ns()
+    return max(0, time.clock_gettime_ns(boottime) - time.monotonic_ns())
 
 
 class SuspendWatch:

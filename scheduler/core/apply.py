@@ -39,6 +39,7 @@ def _(event: ev.ModelRegistered, state: State, now: int) -> None:
     if unknown:
         raise ValueError(f"{name}: no memory pool {min(unknown)!r}")
     engine = state.engines[name] = Engine(event.spec, state.settings.trust)
+    engine.instance = state.last_instances.get(name, 0)
     state.pin(engine, pinned=event.spec.pinned)
 
 
@@ -63,6 +64,9 @@ def _(event: ev.PinChanged, state: State, now: int) -> None:
     if engine is None or engine.removed:
         return
     state.pin(engine, pinned=event.pinned)
+    if event.pinned:
+        reason = Reason(ReasonCode.MODEL_PINNED, f"{event.model} was pinned meanwhile")
+        state.end_unloads(event.model, Outcome.REJECTED, reason)
     if engine.is_idle:
         state.rest(engine, now)
 
@@ -168,8 +172,8 @@ def _(event: ev.LeaseEnded, state: State, now: int) -> None:
         return
     for engine in lease.engines:
         _believe(state, engine, event.measured.get(engine.name, {}))
-    if not lease.holds and event.outcome is Outcome.COMPLETED and not event.errors:
-        lease.engines[0].run_times.add(now - lease.granted_ns, now)
+    if event.outcome is Outcome.COMPLETED and not event.errors:
+        _ran_well(lease, now)
     errors = dict(event.errors)
     for pending in list(lease.pending):
         _answer(state, pending, event, errors.get(pending.request.id), now)
@@ -218,14 +222,23 @@ def _answer(
     """One request's outcome, now that the work of its lease has stopped."""
     deadline_ns = pending.deadline_ns
     run = pending.request.kind is RequestKind.INFER
-    if error is not None or event.outcome is Outcome.FAILED:
-        reason = Reason(ReasonCode.RUN_FAILED, error or event.error)
-        state.finish(pending, Outcome.FAILED, reason)
+    if error is not None:
+        state.finish(pending, Outcome.FAILED, Reason(ReasonCode.RUN_FAILED, error))
+    elif event.outcome is not Outcome.COMPLETED:
+        state.finish(pending, event.outcome, Reason(ReasonCode.RUN_FAILED, event.error))
     elif run and deadline_ns is not None and now > deadline_ns:
         late = f"its answer came {(now - deadline_ns) / 1e6:.1f} ms too late"
         state.finish(pending, Outcome.DEADLINE_MISSED, Reason(ReasonCode.DEADLINE_PASSED, late))
     else:
         state.finish(pending, Outcome.COMPLETED)
+
+
+def _ran_well(lease: Lease, now: int) -> None:
+    """Its engines are sound: what failed before no longer counts as in a row."""
+    for engine in lease.engines:
+        engine.failures = 0
+    if not lease.holds:
+        lease.engines[0].run_times.add(now - lease.granted_ns, now)
 
 
 def _believe(state: State, engine: Engine, measured: Mapping[str, ev.Measurement]) -> None:

@@ -9,7 +9,7 @@ from scheduler.core.decisions import FinishRequest
 from scheduler.core.engine import EngineState
 from scheduler.core.model import QueueKeep
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
-from scheduler.core.outlook import never
+from scheduler.core.outlook import never, too_late
 from scheduler.core.queue import Lane, Pending
 from scheduler.core.request import NO_DEADLINE_NS, Request, RequestKind
 from scheduler.core.timers import TimerKind
@@ -26,6 +26,7 @@ UNLOAD_PRIORITY = 100
 def arrive(state: State, request: Request, sequence: int, now: int) -> None:
     """Refuse the request, or let it wait in its lane."""
     assert request.id not in state.pending, f"request {request.id} arrived twice"
+    assert is_sound(request), f"not a request: {request}"
     refusal = refuse(state, request, now)
     if refusal is not None:
         state.decisions.append(FinishRequest(request.id, Outcome.REJECTED, refusal))
@@ -33,13 +34,30 @@ def arrive(state: State, request: Request, sequence: int, now: int) -> None:
     parent = None if request.under_lease is None else state.leases[request.under_lease]
     engines = tuple(state.engines[model] for model in request.models)
     lane = state.queue.lane((request.models, request.under_lease), engines, parent)
-    if engines[0].spec.queue_keep is QueueKeep.LATEST and request.kind is RequestKind.INFER:
-        drop_older(state, lane, request)
-    refusal = queue_refusal(state, lane, request)
+    older = superseded(lane, request)
+    refusal = never(state, lane, request.items) if request.kind is not RequestKind.UNLOAD else None
+    refusal = refusal or queue_refusal(state, lane, request, older)
     if refusal is not None:
         state.decisions.append(FinishRequest(request.id, Outcome.REJECTED, refusal))
         return
+    reason = Reason(ReasonCode.SUPERSEDED, f"a newer one of its stream arrived ({request.id})")
+    for pending in older:
+        state.finish(pending, Outcome.REJECTED, reason)
     admit(state, lane, request, sequence, now)
+
+
+def is_sound(request: Request) -> bool:
+    """Whether the edges let through only what means something."""
+    distinct = len(set(request.models)) == len(request.models) > 0
+    holds, runs = request.kind is RequestKind.HOLD, request.kind is RequestKind.INFER
+    return (
+        distinct
+        and request.items > 0
+        and (holds or len(request.models) == 1)
+        and (runs or request.under_lease is None)
+        and (runs or request.items == 1)
+        and (request.ttl_ns is None or request.ttl_ns > 0)
+    )
 
 
 def admit(state: State, lane: Lane, request: Request, sequence: int, now: int) -> None:
@@ -61,14 +79,21 @@ def admit(state: State, lane: Lane, request: Request, sequence: int, now: int) -
 
 
 def watch_wait(state: State, request_id: int, now: int) -> None:
-    """A request that was not served at once climbs in the order as it waits: set its alarms."""
+    """A request that was not served at once climbs in the order as it waits: set its alarms.
+
+    One that is not the first of its lane has not been looked at: it may be too late already.
+    """
     pending = state.pending.get(request_id)
     if pending is None or pending.lease is not None:
         return
+    late = too_late(pending, now) if pending.request.kind is not RequestKind.UNLOAD else None
+    if late is not None:
+        state.finish(pending, Outcome.DEADLINE_MISSED, late)
+        return
     max_wait_ns = max(engine.spec.max_wait_ns for engine in pending.lane.engines)
-    state.timers.set(TimerKind.OVERDUE, request_id, now + max_wait_ns)
+    state.timers.set(TimerKind.OVERDUE, request_id, now + max(max_wait_ns, 1))
     if state.settings.ageing_ns is not None:
-        state.timers.set(TimerKind.AGEING, request_id, now + state.settings.ageing_ns)
+        state.timers.set(TimerKind.AGEING, request_id, now + max(state.settings.ageing_ns, 1))
 
 
 def _priority(lane: Lane, request: Request) -> int:
@@ -99,9 +124,7 @@ def refuse(state: State, request: Request, now: int) -> Reason | None:
             return reason
     if request.under_lease is not None:
         return _refuse_lease(state.leases.get(request.under_lease), request)
-    if request.kind is RequestKind.UNLOAD:
-        return None
-    return never(state, tuple(state.engines[model] for model in request.models), request.items)
+    return None
 
 
 def _refuse_model(state: State, model: str, request: Request, now: int) -> Reason | None:
@@ -144,27 +167,32 @@ def _refuse_lease(lease: Lease | None, request: Request) -> Reason | None:
     return None
 
 
-def drop_older(state: State, lane: Lane, request: Request) -> None:
+def superseded(lane: Lane, request: Request) -> list[Pending]:
     """With `queue.keep: latest`, the newest of a stream replaces those of it that still wait."""
-    reason = Reason(ReasonCode.SUPERSEDED, f"a newer one of its stream arrived ({request.id})")
-    for _, pending in list(lane.entries):
-        older = pending.request
-        if older.kind is RequestKind.INFER and older.stream == request.stream:
-            state.finish(pending, Outcome.REJECTED, reason)
+    runs = request.kind is RequestKind.INFER
+    if not runs or lane.engines[0].spec.queue_keep is not QueueKeep.LATEST:
+        return []
+    return [
+        pending
+        for _, pending in lane.entries
+        if pending.request.kind is RequestKind.INFER and pending.request.stream == request.stream
+    ]
 
 
-def queue_refusal(state: State, lane: Lane, request: Request) -> Reason | None:
-    """Why there is no room to wait, or None. A lane that is free serves at once and needs none."""
+def queue_refusal(
+    state: State, lane: Lane, request: Request, older: list[Pending]
+) -> Reason | None:
+    """Why there is no room to wait once `older` are gone, or None."""
     if request.kind is RequestKind.UNLOAD:
         return None
     limit = min(engine.spec.queue_limit for engine in lane.engines)
-    if len(lane) >= limit:
-        detail = (
-            f"{len(lane)} requests wait for {' and '.join(request.models)} (queue.limit: {limit})"
-        )
+    ahead = len(lane) - len(older)
+    if ahead >= limit:
+        detail = f"{ahead} requests wait for {' and '.join(request.models)} (queue.limit: {limit})"
         return Reason(ReasonCode.QUEUE_FULL, detail)
     most = state.settings.queue_bytes
-    waiting = state.queue.payload_bytes + request.payload_bytes
+    leaving = sum(pending.request.payload_bytes for pending in older)
+    waiting = state.queue.payload_bytes - leaving + request.payload_bytes
     if most is not None and waiting > most:
         detail = f"{sized(waiting)} would wait, scheduling.queue_bytes is {sized(most)}"
         return Reason(ReasonCode.QUEUE_BYTES, detail)

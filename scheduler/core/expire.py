@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scheduler.core.model import SECOND_NS
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
 from scheduler.core.timers import TimerKind
 
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from scheduler.core.state import State
+
+STILL_WANTED_NS = SECOND_NS
+"""How long an engine whose keep-alive is over is kept on when somebody waits for it."""
 
 
 def expire(state: State, now: int) -> None:
@@ -31,7 +35,7 @@ def waits(state: State, request_id: int) -> str:
     """What a waiting request waits for, in words."""
     lane = state.pending[request_id].lane
     if lane.head.request.id != request_id:
-        return f"behind {len(lane)} others"
+        return f"behind {lane.head.request.id} and others"
     return lane.blocked[1] if lane.blocked else "not looked at yet"
 
 
@@ -81,8 +85,7 @@ def _load(state: State, model: str, now: int) -> None:
 def _keep_alive(state: State, model: str, now: int) -> None:
     engine = state.engines[model]
     if any(lane.entries for lane in state.queue.lanes_of(model)):
-        keep_alive_ns = engine.spec.keep_alive_ns or 0
-        state.timers.set(TimerKind.KEEP_ALIVE, model, now + max(keep_alive_ns, 1))
+        state.timers.set(TimerKind.KEEP_ALIVE, model, now + STILL_WANTED_NS)
         return
     state.unload(engine, Reason(ReasonCode.KEEP_ALIVE_OVER, f"{model} was not used"), now)
 

@@ -11,18 +11,26 @@ from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.core.request import RequestKind
 
 if TYPE_CHECKING:
-    from scheduler.core.queue import Pending
+    from scheduler.core.lease import Lease
+    from scheduler.core.queue import Lane, Pending
     from scheduler.core.state import State
 
 RUNS_TO_TRUST = 3
 """Runs seen before run times count against a deadline: the first run of an engine is often slow."""
 
 
-def never(state: State, engines: tuple[Engine, ...], items: int = 1) -> Reason | None:
-    """Why these engines can never serve a request of `items` together, or None.
+def never(state: State, lane: Lane, items: int) -> Reason | None:
+    """Why a request of `items` in this lane can never be served, or None.
 
     By what is counted now: measured bytes, pins made and budgets changed while running.
     """
+    if lane.parent is not None:
+        return _never_under(state, lane.parent, lane.engines[0], items)
+    return never_alone(state, lane.engines, items)
+
+
+def never_alone(state: State, engines: tuple[Engine, ...], items: int = 1) -> Reason | None:
+    """Why these engines can never serve a request of `items` together, whoever holds them."""
     if items > 1:
         return _judge(state, engines, items)
     names = tuple(engine.name for engine in engines)
@@ -48,6 +56,16 @@ def _judge(state: State, engines: tuple[Engine, ...], items: int) -> Reason | No
     return never_fits(names, need, pinned, usable_bytes(state))
 
 
+def _never_under(state: State, lease: Lease, engine: Engine, items: int) -> Reason | None:
+    """A run of more items than its lease was granted for has to fit beside all of that lease."""
+    more = shortage(engine.running_bytes(items), engine.running_bytes(1))
+    if not more:
+        return None
+    held = total(plus(e.resident_bytes(), e.running_bytes(1)) for e in lease.engines)
+    pinned = {p.name: p.resident_bytes() for p in state.pins.values() if p not in lease.engines}
+    return never_fits(engine.name, plus(held, more), pinned, usable_bytes(state))
+
+
 def _excluded_by_another(engine: Engine, others: tuple[Engine, ...]) -> Reason | None:
     for other in others:
         shared = engine.spec.exclusive & other.spec.exclusive
@@ -69,24 +87,44 @@ def usable_bytes(state: State) -> dict[str, int]:
     }
 
 
-def too_late_ns(pending: Pending, now: int) -> int | None:
-    """When `pending` could be answered at the earliest, if that is past its deadline, else None.
-
-    Judged by the fastest load and run remembered, so only what is certainly late is refused.
-    """
-    deadline_ns = pending.deadline_ns
-    if deadline_ns is None:
+def too_late(pending: Pending, now: int) -> Reason | None:
+    """Why a waiting request certainly misses its deadline, or None."""
+    if pending.deadline_ns is None:
         return None
-    earliest = now
+    earliest_ns = _earliest_ns(pending, now)
+    if earliest_ns <= pending.deadline_ns:
+        return None
+    early, due = (earliest_ns - now) / 1e6, (pending.deadline_ns - now) / 1e6
+    detail = f"it takes at least {early:.1f} ms from now, its deadline is in {due:.1f} ms"
+    return Reason(ReasonCode.DEADLINE_UNREACHABLE, detail)
+
+
+def too_late_from_ns(pending: Pending, now: int) -> int | None:
+    """From when on a request that waits certainly misses its deadline, or None if it has none."""
+    if pending.deadline_ns is None:
+        return None
+    return pending.deadline_ns - _load_ns(pending, now) - _run_ns(pending, now) + 1
+
+
+def _earliest_ns(pending: Pending, now: int) -> int:
+    """When it could be answered, by the fastest load and run remembered."""
+    ready_ns = now + _load_ns(pending, now)
     for engine in pending.lane.engines:
-        if engine.state is EngineState.UNLOADED:
-            earliest = max(earliest, now + engine.load_times.fastest_ns(now))
-        elif engine.state is EngineState.LOADING:
-            earliest = max(earliest, engine.since_ns + engine.load_times.fastest_ns(now))
-    if pending.request.kind is RequestKind.INFER:
-        run_times = pending.lane.engines[0].run_times
-        earliest += run_times.fastest_ns(now, at_least=RUNS_TO_TRUST)
-    return earliest if earliest > deadline_ns else None
+        if engine.state is EngineState.LOADING:
+            ready_ns = max(ready_ns, engine.since_ns + engine.load_times.fastest_ns(now))
+    return ready_ns + _run_ns(pending, now)
+
+
+def _load_ns(pending: Pending, now: int) -> int:
+    """How long the loads take that have not begun."""
+    absent = [e for e in pending.lane.engines if e.state is EngineState.UNLOADED]
+    return max((engine.load_times.fastest_ns(now) for engine in absent), default=0)
+
+
+def _run_ns(pending: Pending, now: int) -> int:
+    if pending.request.kind is not RequestKind.INFER:
+        return 0
+    return pending.lane.engines[0].run_times.fastest_ns(now, at_least=RUNS_TO_TRUST)
 
 
 def transient_bytes(state: State) -> dict[str, int]:

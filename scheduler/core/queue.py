@@ -91,12 +91,6 @@ class Queue:
         self._heads: list[tuple[OrderKey, Lane]] = []
         self.payload_bytes = 0
 
-    def __len__(self) -> int:
-        return sum(len(lane) for _, lane in self._heads)
-
-    def __bool__(self) -> bool:
-        return bool(self._heads)
-
     def lane(self, target: Target, engines: tuple[Engine, ...], parent: Lease | None) -> Lane:
         """The lane of `target`, made when it is new."""
         lane = self._lanes.get(target)
@@ -108,9 +102,7 @@ class Queue:
 
     def drop_lane(self, target: Target) -> None:
         """Forget an empty lane whose model or lease is gone."""
-        lane = self._lanes.pop(target, None)
-        if lane is None:
-            return
+        lane = self._lanes.pop(target)
         assert not lane.entries, f"{target} still has requests"
         for model in target[0]:
             self._by_model[model].remove(lane)
@@ -131,9 +123,9 @@ class Queue:
         self.payload_bytes -= pending.request.payload_bytes
         self._moved(lane, old_head)
 
-    def heads(self) -> list[Lane]:
-        """The lanes with somebody waiting, in the order of their first (a copy)."""
-        return [lane for _, lane in self._heads]
+    def heads(self) -> list[tuple[OrderKey, Lane]]:
+        """The lanes with somebody waiting, in the order of their first's key (a copy)."""
+        return list(self._heads)
 
     def lanes_of(self, model: str) -> list[Lane]:
         """The lanes, empty ones included, whose target names `model` (a copy)."""

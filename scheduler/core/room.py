@@ -27,10 +27,14 @@ Blocked = tuple[ReasonCode, str]
 
 @dataclass(frozen=True, slots=True)
 class Claimant:
-    """Who wants room made: a waiting request, or a pin. Lets others finish until `patient_ns`."""
+    """Who wants room made: a waiting request, or a pin. Lets others finish until `patient_ns`.
+
+    `rank` is its place in the order, age included; `priority` is its importance without it.
+    """
 
     name: str
     priority: int
+    rank: int
     patient_ns: int
     engines: tuple[Engine, ...]
 
@@ -63,10 +67,12 @@ class Room:
 
     # -- accounting -------------------------------------------------------------------------
 
-    def take(self, amounts: Amounts) -> None:
-        """Bytes that were reserved just now."""
+    def take(self, amounts: Amounts, returning: Amounts) -> None:
+        """Bytes that were reserved just now, and what of them comes back by itself."""
         for pool, amount in amounts.items():
             self.free[pool] -= amount
+        if self._coming is not None:
+            self._coming = plus(self._coming, returning)
 
     def claim(self, amounts: Amounts) -> None:
         """Keep bytes for whoever waits for them: first of what is coming, then of what is free."""
@@ -188,7 +194,7 @@ class Room:
         if self.now >= who.patient_ns:
             return False
         for lane in self.state.queue.lanes_of(engine.name):
-            if lane.entries and rank(lane.head) >= who.priority:
+            if lane.entries and rank(lane.head) >= who.rank:
                 self.wake(who.patient_ns)
                 return True
         return False

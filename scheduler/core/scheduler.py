@@ -9,7 +9,7 @@ from scheduler.core.arrival import arrive, watch_wait
 from scheduler.core.events import RequestArrived
 from scheduler.core.expire import expire
 from scheduler.core.invariants import check
-from scheduler.core.settle import Settling
+from scheduler.core.settle import settle
 from scheduler.core.snapshot import Snapshot, photograph
 from scheduler.core.state import State
 
@@ -49,7 +49,7 @@ class Scheduler:
             apply(event, state, now)
         self._now = now
         expire(state, now)
-        self._look_again_ns = Settling(state, now).run()
+        self._look_again_ns = settle(state, now)
         if isinstance(event, RequestArrived):
             watch_wait(state, event.request.id, now)
         return state.decisions

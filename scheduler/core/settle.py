@@ -17,15 +17,29 @@ from bisect import insort
 from typing import TYPE_CHECKING
 
 from scheduler.core.amounts import Amounts, fits, plus, shortage, total
+from scheduler.core.decisions import UnloadEngine
 from scheduler.core.engine import Engine, EngineState
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
-from scheduler.core.outlook import never, too_late_ns
+from scheduler.core.outlook import never, never_alone, too_late, too_late_from_ns
+from scheduler.core.policy import rank
 from scheduler.core.request import RequestKind
-from scheduler.core.room import Blocked, Claimant, Need, Room, sizes
+from scheduler.core.room import Blocked, Claimant, Need, Room
 
 if TYPE_CHECKING:
     from scheduler.core.queue import Lane, Pending
     from scheduler.core.state import State
+
+
+def settle(state: State, now: int) -> int | None:
+    """Decide all that can be decided. Returns when to look again, if time alone changes it.
+
+    What an unload will give back counts as coming, so one that was decided calls for another look.
+    """
+    while True:
+        decided = len(state.decisions)
+        look_again_ns = Settling(state, now).run()
+        if not any(isinstance(made, UnloadEngine) for made in state.decisions[decided:]):
+            return look_again_ns
 
 
 class Settling:
@@ -38,16 +52,21 @@ class Settling:
         self.units = dict(state.units)
 
     def run(self) -> int | None:
-        """Decide all that can be decided. Returns when to look again, if time alone changes it."""
+        """Look at everybody once. Returns when to look again."""
         self.room.shed()
         self._load_pins()
-        lanes = self.state.queue.heads()
+        heads = self.state.queue.heads()
         index = 0
-        while index < len(lanes):
-            lane = lanes[index]
+        while index < len(heads):
+            lane = heads[index][1]
             index += 1
-            if self._serve(lane) and lane.entries:
-                insort(lanes, lane, lo=index, key=lambda other: other.head.key)
+            # Revoking a lease for an earlier one has ended what waited under it.
+            if not lane.entries:
+                continue
+            if not self._serve(lane):
+                self._watch(lane.head)
+            elif lane.entries:
+                insort(heads, (lane.head.key, lane), lo=index)
         return self.room.wake_ns
 
     def _load_pins(self) -> None:
@@ -55,11 +74,18 @@ class Settling:
         for engine in self.state.pins.values():
             if engine.state is not EngineState.UNLOADED or self.state.draining:
                 continue
-            if engine.backing_off_ns(self.now) or never(self.state, (engine,)):
+            if engine.backing_off_ns(self.now) or never_alone(self.state, (engine,)):
                 continue
             self.room.needed.add(engine.name)
-            who = Claimant(f"pinned {engine.name}", engine.spec.priority, self.now, (engine,))
+            priority = engine.spec.priority
+            who = Claimant(f"pinned {engine.name}", priority, priority, self.now, (engine,))
             self._bring_in([engine], who, 1)
+
+    def _watch(self, head: Pending) -> None:
+        """Look again when whoever waits here has come too late."""
+        late_ns = too_late_from_ns(head, self.now)
+        if late_ns is not None and head.request.kind is not RequestKind.UNLOAD:
+            self.room.wake(late_ns)
 
     # -- the first of one lane --------------------------------------------------------------
 
@@ -69,7 +95,7 @@ class Settling:
         kind = head.request.kind
         if kind is RequestKind.UNLOAD:
             return self._serve_unload(lane, head)
-        if lane.parent is None and self._is_hopeless(lane, head):
+        if self._is_hopeless(lane, head):
             return True
         if kind is RequestKind.LOAD and lane.engines[0].state is EngineState.READY:
             state.finish(head, Outcome.COMPLETED)
@@ -80,18 +106,14 @@ class Settling:
 
     def _is_hopeless(self, lane: Lane, head: Pending) -> bool:
         """Answer a request that nothing can come of, before it costs anything."""
-        verdict = never(self.state, lane.engines, head.request.items)
+        verdict = never(self.state, lane, head.request.items)
         if verdict is not None:
             self.state.finish(head, Outcome.REJECTED, verdict)
             return True
-        earliest_ns = too_late_ns(head, self.now)
-        if earliest_ns is None or head.deadline_ns is None:
-            return False
-        early, due = (earliest_ns - self.now) / 1e6, (head.deadline_ns - self.now) / 1e6
-        detail = f"it takes at least {early:.1f} ms from now, its deadline is in {due:.1f} ms"
-        reason = Reason(ReasonCode.DEADLINE_UNREACHABLE, detail)
-        self.state.finish(head, Outcome.DEADLINE_MISSED, reason)
-        return True
+        late = too_late(head, self.now)
+        if late is not None:
+            self.state.finish(head, Outcome.DEADLINE_MISSED, late)
+        return late is not None
 
     def _serve_unload(self, lane: Lane, head: Pending) -> bool:
         engine = lane.engines[0]
@@ -108,7 +130,7 @@ class Settling:
         return False
 
     def _serve_under_lease(self, lane: Lane, head: Pending) -> bool:
-        """A run of somebody who holds the engine already: only units can be missing."""
+        """A run of somebody who holds the engine: units can be missing, or room for its batch."""
         engine = lane.engines[0]
         if engine.run is not None:
             lane.blocked = (ReasonCode.WAITS_FOR_ENGINE, f"{engine.name} is running")
@@ -117,7 +139,8 @@ class Settling:
             return False
         more = shortage(engine.running_bytes(head.request.items), engine.running_bytes(1))
         if not fits(more, self.room.free):
-            lane.blocked = (ReasonCode.WAITS_FOR_MEMORY, f"{sizes(more)} more for its batch")
+            self._give_units_back(engine)
+            lane.blocked = self.room.make(self._claimant(lane, head), Need(more, more), ())
             return False
         self._grant([head], more)
         return True
@@ -126,7 +149,7 @@ class Settling:
         blocked = None
         absent = []
         for engine in lane.engines:
-            if engine.state is EngineState.UNLOADED and not engine.backing_off_ns(self.now):
+            if engine.state is EngineState.UNLOADED:
                 absent.append(engine)
             blocked = self._engine_blocks(engine, head) or blocked
         self.room.needed.update(engine.name for engine in lane.engines)
@@ -154,14 +177,7 @@ class Settling:
         if engine.state is EngineState.UNLOADING:
             self.room.claim(_to_come([engine], head.request.items).later)
             return (ReasonCode.WAITS_FOR_UNLOAD, f"{name} is unloading first")
-        return self._backs_off(engine)
-
-    def _backs_off(self, engine: Engine) -> Blocked | None:
-        wait_ns = engine.backing_off_ns(self.now)
-        if engine.state is not EngineState.UNLOADED or not wait_ns:
-            return None
-        detail = f"{engine.name} failed and is tried again in {wait_ns / 1e9:.1f} s"
-        return (ReasonCode.BACKING_OFF, detail)
+        return None
 
     # -- starting work ----------------------------------------------------------------------
 
@@ -218,7 +234,7 @@ class Settling:
 
     def _waits_for_batch(self, lane: Lane, head: Pending, batch: list[Pending]) -> bool:
         spec = lane.engines[0].spec
-        until_ns = head.arrived_ns + spec.batch_wait_ns
+        until_ns = head.arrived_ns + _part_of_its_time(head, spec.batch_wait_ns)
         if until_ns <= self.now or head.request.kind is not RequestKind.INFER:
             return False
         full = sum(pending.request.items for pending in batch) >= spec.batch_max
@@ -231,7 +247,8 @@ class Settling:
     def _grant(self, batch: list[Pending], amounts: Amounts) -> None:
         batch[0].lane.blocked = None
         self.state.grant(batch, amounts, self.now)
-        self.room.take(amounts)
+        holds = batch[0].request.kind is RequestKind.HOLD
+        self.room.take(amounts, {} if holds else amounts)
 
     # -- loading ----------------------------------------------------------------------------
 
@@ -247,7 +264,8 @@ class Settling:
             return self.room.make(who, need, rivals)
         for engine in absent:
             self.state.load(engine, self.now)
-            self.room.take(self.room.booked(engine))
+            booked = self.room.booked(engine)
+            self.room.take(booked, shortage(booked, engine.resident_bytes()))
         self.room.claim(shortage(need.later, need.now))
         return None
 
@@ -265,10 +283,16 @@ class Settling:
     def _claimant(self, lane: Lane, head: Pending) -> Claimant:
         """Who asks for room. It lets others finish for half of the time it has, at most."""
         max_wait_ns = max(engine.spec.max_wait_ns for engine in lane.engines)
-        if head.deadline_ns is not None:
-            max_wait_ns = min(max_wait_ns, (head.deadline_ns - head.arrived_ns) // 2)
+        patient_ns = head.arrived_ns + _part_of_its_time(head, max_wait_ns)
         name = f"{' and '.join(head.request.models)}, request {head.request.id}"
-        return Claimant(name, head.priority, head.arrived_ns + max_wait_ns, lane.engines)
+        return Claimant(name, head.priority, rank(head), patient_ns, lane.engines)
+
+
+def _part_of_its_time(head: Pending, wait_ns: int) -> int:
+    """How long a request may wait for the sake of others: half of the time it has, at most."""
+    if head.deadline_ns is None:
+        return wait_ns
+    return min(wait_ns, (head.deadline_ns - head.arrived_ns) // 2)
 
 
 def _to_come(absent: list[Engine], items: int) -> Need:

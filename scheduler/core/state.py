@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scheduler.core.amounts import total
+from scheduler.core.amounts import plus, total
 from scheduler.core.decisions import (
     Decision,
     EngineRef,
@@ -54,6 +54,7 @@ class State:
         self._lease_count = 0
         self.verdicts: dict[tuple[str, ...], Reason | None] = {}
         self.pins: dict[str, Engine] = {}
+        self.last_instances: dict[str, int] = {}
 
     # -- requests ---------------------------------------------------------------------------
 
@@ -84,10 +85,19 @@ class State:
             self.revoke(lease, reason)
 
     def abandon_waiting(self, model: str, outcome: Outcome, reason: Reason) -> None:
-        """End every waiting request that needs `model`."""
-        for lane in self.queue.lanes_of(model):
-            for _, pending in list(lane.entries):
+        """End every waiting request that needs `model`, but not those that want it unloaded."""
+        for pending in self._waiting_for(model):
+            if pending.request.kind is not RequestKind.UNLOAD:
                 self.finish(pending, outcome, reason)
+
+    def end_unloads(self, model: str, outcome: Outcome, reason: Reason | None = None) -> None:
+        """End every waiting request to unload `model`."""
+        for pending in self._waiting_for(model):
+            if pending.request.kind is RequestKind.UNLOAD:
+                self.finish(pending, outcome, reason)
+
+    def _waiting_for(self, model: str) -> list[Pending]:
+        return [pending for lane in self.queue.lanes_of(model) for _, pending in lane.entries]
 
     # -- leases -----------------------------------------------------------------------------
 
@@ -169,6 +179,7 @@ class State:
         for engine in lease.engines:
             if lease.holds:
                 engine.hold = None
+                self._book_orphan(engine)
             else:
                 engine.run = None
                 for name, count in engine.spec.uses.items():
@@ -176,6 +187,12 @@ class State:
             engine.used_ns = now
             if engine.is_idle:
                 self.rest(engine, now)
+
+    def _book_orphan(self, engine: Engine) -> None:
+        """A run that outlives the lease it was under takes over the workspace of that lease."""
+        if engine.run is not None:
+            key = ("lease", engine.run.id)
+            self.ledger.book(key, plus(self.ledger.booked(key), engine.running_bytes(1)))
 
     # -- engines ----------------------------------------------------------------------------
 
@@ -195,7 +212,6 @@ class State:
         self.timers.clear(TimerKind.LOAD, engine.name)
         engine.load_times.add(now - engine.since_ns, now)
         engine.enter(EngineState.READY, now)
-        engine.failures = 0
         engine.used_ns = now
         self.ledger.book(("engine", engine.name), engine.resident_bytes())
         self.rest(engine, now)
@@ -227,9 +243,9 @@ class State:
 
     def gone(self, engine: Engine, now: int) -> None:
         """The engine is out of memory: release its booking, forget it if it was removed."""
-        if engine.in_memory:
-            engine.enter(EngineState.UNLOADED, now)
+        engine.enter(EngineState.UNLOADED, now)
         engine.condemned = None
+        self.end_unloads(engine.name, Outcome.COMPLETED)
         self.ledger.release(("engine", engine.name))
         for kind in (TimerKind.LOAD, TimerKind.KEEP_ALIVE):
             self.timers.clear(kind, engine.name)
@@ -247,8 +263,9 @@ class State:
         self.reconsider()
 
     def forget(self, engine: Engine) -> None:
-        """Drop a removed model."""
+        """Drop a removed model; one of its name that comes later goes on with its instances."""
         del self.engines[engine.name]
+        self.last_instances[engine.name] = engine.instance
         self.timers.clear(TimerKind.BACKOFF, engine.name)
         for lane in self.queue.lanes_of(engine.name):
             self.queue.drop_lane(lane.target)

@@ -1,0 +1,188 @@
+"""How long anybody waits at most: ageing, `max_wait`, minimum residency."""
+
+from __future__ import annotations
+
+import pytest
+
+from scheduler.core.model import SECOND_NS
+
+TICK = 1e-6
+
+
+def stream(world, model, every_ms, until_ms, **request):
+    """Requests at a steady rate."""
+    at = world.now / 1e6
+    while at < until_ms:
+        world.later(at, lambda: world.ask(model, **request))
+        at += every_ms
+
+
+def swapping(make_world, **settings):
+    """Two models of which one fits; load 300 ms, run 20 ms, unload 10 ms."""
+    world = make_world(1000, **settings)
+    world.pace = (300, 20, 10)
+    return world
+
+
+def test_a_stream_for_the_loaded_model_holds_up_another_for_max_wait_and_no_longer(make_world):
+    world = swapping(make_world)
+    world.model("a", 600, max_wait_ns=5 * SECOND_NS)
+    world.model("b", 600, max_wait_ns=5 * SECOND_NS)
+    stream(world, "a", 20, 30_000)
+    world.at(1001)
+    world.ask("b")
+    b = world.requests
+    world.at(31_000)
+    assert 6000 < world.granted_ms[b] <= 6001 + 20 + 10 + 300
+    resumed = min(ms for ms in world.granted_ms.values() if ms > world.granted_ms[b])
+    assert resumed <= world.granted_ms[b] + 20 + 10 + 300
+    world.quiesce()
+    world.check_rest("a")
+
+
+def test_a_swapped_in_model_stays_for_its_minimum_residency(make_world):
+    world = swapping(make_world)
+    world.model("a", 600, max_wait_ns=0)
+    world.model("b", 600, max_wait_ns=0, min_residency_ns=2 * SECOND_NS)
+    world.at(1)
+    world.ask("b")
+    world.at(400)
+    assert world.outcome(1) == "completed"
+    world.ask("a")
+    assert world.at(2301 - TICK) == []
+    assert world.at(2301) == ["unload b: make_room"]
+    world.quiesce()
+    world.check_rest("b")
+
+
+def test_minimum_residency_does_not_hold_up_somebody_more_important(make_world):
+    world = swapping(make_world)
+    world.model("a", 600, priority=60)
+    world.model("b", 600, priority=50, min_residency_ns=60 * SECOND_NS)
+    world.ask("b")
+    world.at(400)
+    assert world.ask("a") == ["unload b: make_room"]
+
+
+def test_a_low_request_under_full_load_of_higher_ones_runs_once_it_has_aged(make_world):
+    world = swapping(make_world, ageing_ns=10 * SECOND_NS)
+    world.model("high", 600, priority=75)
+    world.model("low", 600, priority=10)
+    stream(world, "high", 20, 30_000)
+    world.later(0.5, lambda: world.ask("low"))
+    world.at(30_500)
+    low = 2  # the second to arrive
+    assert 10_000 < world.granted_ms[low] < 10_000 + 400
+    world.quiesce()
+    world.check_rest("low")
+
+
+def test_ageing_does_not_wait_for_a_longer_max_wait(make_world):
+    world = swapping(make_world, ageing_ns=10 * SECOND_NS)
+    world.model("high", 600, priority=75, max_wait_ns=60 * SECOND_NS)
+    world.model("low", 600, priority=10, max_wait_ns=60 * SECOND_NS)
+    stream(world, "high", 20, 30_000)
+    world.later(0.5, lambda: world.ask("low"))
+    world.at(30_500)
+    assert world.granted_ms[2] < 10_000 + 400
+
+
+def test_without_ageing_the_order_is_strict_and_the_oldest_wait_can_be_seen(make_world):
+    world = swapping(make_world, ageing_ns=None)
+    world.model("high", 600, priority=75)
+    world.model("low", 600, priority=10)
+    stream(world, "high", 20, 30_000)
+    world.later(0.5, lambda: world.ask("low"))
+    world.at(29_000)
+    assert 2 not in world.granted_ms
+    oldest = min(wait.arrived_ns for wait in world.scheduler.snapshot().waiting)
+    assert oldest == 500_000
+    world.at(30_500)
+    world.quiesce()
+    world.check_rest("low")
+
+
+def test_an_aged_request_counts_as_99_and_passes_nobody_critical(make_world):
+    world = make_world(ageing_ns=10 * SECOND_NS)
+    world.model("a", max_wait_ns=60 * SECOND_NS)
+    world.ask("a")
+    world.loaded("a")
+    world.ask("a", priority=0)
+    assert world.at(10_000 - TICK) == []
+    assert world.scheduler.snapshot().waiting[0].priority == 0
+    world.at(10_000)
+    assert world.scheduler.snapshot().waiting[0].priority == 99
+    world.ask("a", priority=99)
+    world.ask("a", priority=100)
+    assert [w.request_id for w in world.scheduler.snapshot().waiting] == [4, 2, 3]
+
+
+def test_who_has_waited_for_max_wait_goes_first_among_its_equals_and_not_before_its_betters(world):
+    world.model("a", max_wait_ns=2 * SECOND_NS)
+    world.ask("a")
+    world.loaded("a")
+    world.ask("a")
+    world.at(1000)
+    world.ask("a", deadline=5000)
+    world.ask("a", priority=51, deadline=9000)
+    assert [w.request_id for w in world.scheduler.snapshot().waiting] == [4, 3, 2]
+    world.at(2000)
+    assert [w.request_id for w in world.scheduler.snapshot().waiting] == [4, 2, 3]
+
+
+@pytest.mark.parametrize("ageing_ns", [0, 1])
+def test_ageing_and_max_wait_of_nothing_count_at_once(make_world, ageing_ns):
+    world = make_world(ageing_ns=ageing_ns)
+    world.model("a", max_wait_ns=0)
+    world.ask("a")
+    world.ask("a", deadline=9000)
+    world.at(TICK)
+    assert [w.priority for w in world.scheduler.snapshot().waiting] == [99, 99]
+
+
+def test_the_alarms_of_those_who_wait_go_when_they_go(make_world):
+    world = make_world(ageing_ns=10 * SECOND_NS)
+    world.model("a")
+    world.ask("a", deadline=9000)
+    world.cancel(1)
+    assert world.scheduler.next_timer() is None
+    world.ask("a")
+    world.loaded("a")
+    assert world.scheduler.next_timer() is None
+
+
+def test_customers_of_a_loaded_engine_are_served_before_a_patient_request_swaps_it_out(world):
+    world.model("a", 600, max_wait_ns=2 * SECOND_NS)
+    world.model("b", 600, max_wait_ns=2 * SECOND_NS)
+    world.ask("a")
+    world.loaded("a")
+    world.ask("b", deadline_ns=None)
+    world.ask("a")
+    world.ask("a")
+    assert world.ended() == ["finish 1 completed", "run a for 3"]
+    assert world.ended() == ["finish 3 completed", "run a for 4"]
+    assert world.ended() == ["finish 4 completed", "unload a: make_room"]
+
+
+def test_a_deadline_shortens_the_patience_to_half_of_the_time_there_is(world):
+    world.model("a", 600, max_wait_ns=2 * SECOND_NS)
+    world.model("b", 600, max_wait_ns=2 * SECOND_NS)
+    world.ask("a")
+    world.loaded("a")
+    world.ask("b", deadline=1000)
+    world.at(400)
+    world.ask("a")
+    assert world.ended() == ["finish 1 completed", "run a for 3"]
+    world.at(500)  # from now on nothing new starts there
+    world.ask("a")
+    assert world.ended() == ["finish 3 completed", "unload a: make_room"]
+
+
+def test_who_is_more_important_does_not_wait_for_the_customers_of_others(world):
+    world.model("a", 600)
+    world.model("b", 600)
+    world.ask("a")
+    world.loaded("a")
+    world.ask("a")
+    world.ask("b", priority=51)
+    assert world.ended() == ["finish 1 completed", "unload a: make_room"]

@@ -1,0 +1,78 @@
+"""What can be seen from outside."""
+
+from __future__ import annotations
+
+import dataclasses
+import pickle
+
+import pytest
+
+from scheduler.core.engine import Engine, EngineState
+from scheduler.core.events import MemorySampled
+from scheduler.core.lease import Lease
+from scheduler.core.model import ModelSpec, PoolFootprint
+from scheduler.core.outcome import Reason, ReasonCode
+from scheduler.core.settings import Trust
+
+
+def test_a_snapshot_shows_pools_engines_leases_units_and_who_waits_for_what(make_world):
+    world = make_world(resources={"gpu": 2})
+    world.model("a", 300, workspace=50, uses={"gpu": 1}, batch_max=2)
+    world.model("b", 750, priority=60)
+    world.ask("a")
+    world.ask("a")
+    world.loaded("a")
+    world.ask("b", deadline=500)
+    world.ask("b")
+    world.tell(MemorySampled("unified", 5000, 321))
+    seen = world.scheduler.snapshot()
+    (pool,) = seen.pools
+    assert (pool.budget_bytes, pool.reserved_bytes, pool.high_water_bytes) == (1000, 350, 350)
+    assert (pool.available_bytes, pool.used_bytes, pool.overhead_bytes) == (5000, 321, 0)
+    a, b = seen.engines
+    assert (a.state, a.instance, a.running, a.held_by, a.waiting) == ("ready", 1, (1, 2), None, 0)
+    assert (b.state, b.reserved_bytes, b.waiting, b.condemned) == ("unloaded", {}, 2, None)
+    (lease,) = seen.leases
+    assert (lease.models, lease.request_ids, lease.holds) == (("a",), (1, 2), False)
+    assert [w.request_id for w in seen.waiting] == [3, 4]
+    assert str(seen.waiting[0].waits_for) == "a makes room for b, request 3"
+    assert str(seen.waiting[1].waits_for) == "b has others first"
+    assert seen.resources_in_use == {"gpu": 1}
+    assert not seen.draining
+
+
+def test_a_snapshot_is_frozen_and_does_not_follow_what_happens_later(world):
+    world.model("a")
+    world.ask("a")
+    before = world.scheduler.snapshot()
+    world.loaded("a")
+    assert before.engines[0].state is EngineState.LOADING
+    assert pickle.loads(pickle.dumps(before)) == before  # noqa: S301 - our own bytes
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        before.draining = True
+
+
+def test_a_held_engine_shows_its_lease_and_a_revoked_lease_its_reason(world):
+    world.model("a")
+    world.hold("a", ttl=10)
+    world.loaded("a")
+    assert world.scheduler.snapshot().engines[0].held_by == 1
+    assert world.scheduler.snapshot().leases[0].expires_ns == 10_000_000
+    world.at(10)
+    assert world.scheduler.snapshot().leases[0].revoking.code is ReasonCode.LEASE_EXPIRED
+
+
+def test_engines_and_leases_print_in_a_way_a_person_can_read():
+    spec = ModelSpec(name="a", footprint={"x": PoolFootprint(resident_bytes=1)})
+    engine = Engine(spec, Trust.MAX)
+    lease = Lease(7, (engine, engine), [], holds=True, priority=1, granted_ns=0)
+    assert repr(engine) == "<a#0 unloaded>"
+    assert repr(lease) == "<lease 7 on a,a>"
+    lease.revoking = Reason(ReasonCode.LEASE_REVOKED)
+    assert repr(lease) == "<lease 7 on a,a revoking>"
+
+
+def test_an_engine_cannot_skip_a_state():
+    engine = Engine(ModelSpec(name="a", footprint={}), Trust.MAX)
+    with pytest.raises(AssertionError, match="cannot become ready"):
+        engine.enter(EngineState.READY, 0)

@@ -10,7 +10,7 @@ from scheduler.core.model import SECOND_NS
 class Scheduling(Section):
     """The order of requests, the limit of what waits, and the patience of a stop."""
 
-    policy: Literal["rota"] = "rota"
+    policy: Literal["rota", "fifo", "lock"] = "rota"
     ageing: PositiveDurationOrOff = Nanoseconds(10 * SECOND_NS)
     queue_bytes: SizeOrNone = None
     drain: Duration = Nanoseconds(5 * SECOND_NS)

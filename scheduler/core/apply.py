@@ -6,6 +6,7 @@ from functools import singledispatch
 from typing import TYPE_CHECKING
 
 from scheduler.core import events as ev
+from scheduler.core.amounts import sized
 from scheduler.core.engine import Engine, EngineState
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
 from scheduler.core.request import RequestKind
@@ -138,7 +139,8 @@ def _(event: ev.EngineLoadFailed, state: State, now: int) -> None:
     engine = _instance(state, event.model, event.instance, EngineState.LOADING)
     if engine is not None:
         text = f"{event.model} could not be loaded: {event.error}"
-        _fall(state, engine, Reason(ReasonCode.LOAD_FAILED, text), now)
+        code = ReasonCode.OUT_OF_MEMORY if event.out_of_memory else ReasonCode.LOAD_FAILED
+        _fall(state, engine, Reason(code, text), now)
 
 
 @apply.register
@@ -225,7 +227,8 @@ def _answer(
     if error is not None:
         state.finish(pending, Outcome.FAILED, Reason(ReasonCode.RUN_FAILED, error))
     elif event.outcome is not Outcome.COMPLETED:
-        state.finish(pending, event.outcome, Reason(ReasonCode.RUN_FAILED, event.error))
+        code = ReasonCode.OUT_OF_MEMORY if event.out_of_memory else ReasonCode.RUN_FAILED
+        state.finish(pending, event.outcome, Reason(code, event.error))
     elif run and deadline_ns is not None and now > deadline_ns:
         late = f"its answer came {(now - deadline_ns) / 1e6:.1f} ms too late"
         state.finish(pending, Outcome.DEADLINE_MISSED, Reason(ReasonCode.DEADLINE_PASSED, late))
@@ -244,15 +247,15 @@ def _ran_well(lease: Lease, now: int) -> None:
 def _believe(state: State, engine: Engine, measured: Mapping[str, ev.Measurement]) -> None:
     """Note what an engine was seen to hold. Unreliable and impossible figures are not used."""
     for pool, seen in measured.items():
-        if not seen.reliable or seen.bytes < 0 or pool not in engine.spec.footprint:
+        if not seen.reliable or seen.bytes <= 0 or pool not in engine.spec.footprint:
             continue
         before = engine.resident_bytes()[pool]
-        engine.measured[pool] = max(engine.measured.get(pool, 0), seen.bytes)
+        engine.saw(pool, seen.bytes)
         after = engine.resident_bytes()[pool]
         if after == before:
             continue
         if after > engine.spec.footprint[pool].resident_bytes:
-            text = f"{engine.name} holds {after} bytes of {pool}, counted so far: {before}"
+            text = f"{engine.name} holds {sized(after)} of {pool}, counted so far: {sized(before)}"
             state.alarm(engine.name, ReasonCode.UNDER_DECLARED, text)
         if engine.state is EngineState.READY:
             state.ledger.book(("engine", engine.name), engine.resident_bytes())
@@ -266,7 +269,7 @@ def _note_residue(state: State, engine: Engine, residue: Mapping[str, ev.Measure
         if not left.reliable or left.bytes <= 0 or pool not in state.ledger.pools:
             continue
         if known.get(pool):
-            text = f"{engine.name} left {left.bytes} more bytes of {pool} behind"
+            text = f"{engine.name} left {sized(left.bytes)} more of {pool} behind"
             state.alarm(engine.name, ReasonCode.LEAK, text)
         known[pool] = known.get(pool, 0) + left.bytes
     if known:

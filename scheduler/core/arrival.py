@@ -27,6 +27,9 @@ def arrive(state: State, request: Request, sequence: int, now: int) -> None:
     """Refuse the request, or let it wait in its lane."""
     assert request.id not in state.pending, f"request {request.id} arrived twice"
     assert is_sound(request), f"not a request: {request}"
+    for model in request.models if request.kind is RequestKind.INFER else ():
+        if model in state.engines:
+            state.engines[model].demand.note(now)
     refusal = refuse(state, request, now)
     if refusal is not None:
         state.decisions.append(FinishRequest(request.id, Outcome.REJECTED, refusal))
@@ -48,20 +51,17 @@ def arrive(state: State, request: Request, sequence: int, now: int) -> None:
 
 def is_sound(request: Request) -> bool:
     """Whether the edges let through only what means something."""
+    if request.kind is RequestKind.INFER:
+        return len(request.models) == 1 and request.items > 0
+    alone = len(request.models) == 1 or request.kind is RequestKind.HOLD
     distinct = len(set(request.models)) == len(request.models) > 0
-    holds, runs = request.kind is RequestKind.HOLD, request.kind is RequestKind.INFER
-    return (
-        distinct
-        and request.items > 0
-        and (holds or len(request.models) == 1)
-        and (runs or request.under_lease is None)
-        and (runs or request.items == 1)
-        and (request.ttl_ns is None or request.ttl_ns > 0)
-    )
+    bounded = request.ttl_ns is None or request.ttl_ns > 0
+    plain = request.items == 1 and request.under_lease is None
+    return alone and distinct and bounded and plain
 
 
 def admit(state: State, lane: Lane, request: Request, sequence: int, now: int) -> None:
-    """Let the request wait."""
+    """Let the request wait, or begin where nobody waits and its engine is idle."""
     deadline_ns = _deadline_ns(lane.engines, request, now)
     pending = Pending(
         request,
@@ -71,11 +71,37 @@ def admit(state: State, lane: Lane, request: Request, sequence: int, now: int) -
         arrived_ns=now,
         sequence=sequence,
     )
-    pending.key = state.policy.order_key(pending)
     state.pending[request.id] = pending
-    state.queue.add(pending)
     if deadline_ns is not None:
         state.timers.set(TimerKind.DEADLINE, request.id, deadline_ns)
+    if starts_at_once(state, pending, now):
+        state.grant([pending], lane.engines[0].workspace_bytes, now)
+        return
+    pending.key = state.policy.order_key(pending)
+    state.queue.add(pending)
+
+
+def starts_at_once(state: State, pending: Pending, now: int) -> bool:
+    """Whether nothing stands between a request and its engine: there is nothing to weigh then.
+
+    The same as standing in line would come to; it spares the most common request the line.
+    """
+    engine = pending.lane.only
+    return (
+        engine is not None
+        and engine.is_idle
+        and pending.request.kind is RequestKind.INFER
+        and pending.request.items == 1
+        and not engine.spec.batch_wait_ns
+        and state.is_quiet()
+        and not state.timers.has_due(now)
+        and (pending.deadline_ns is None or too_late(pending, now) is None)
+        and all(state.units[name] >= count for name, count in engine.spec.uses.items())
+        and all(
+            amount <= 0 or amount <= state.ledger.pools[pool].free_bytes()
+            for pool, amount in engine.workspace_bytes.items()
+        )
+    )
 
 
 def watch_wait(state: State, request_id: int, now: int) -> None:
@@ -86,12 +112,12 @@ def watch_wait(state: State, request_id: int, now: int) -> None:
     pending = state.pending.get(request_id)
     if pending is None or pending.lease is not None:
         return
-    late = too_late(pending, now) if pending.request.kind is not RequestKind.UNLOAD else None
-    if late is not None:
-        state.finish(pending, Outcome.DEADLINE_MISSED, late)
-        return
-    max_wait_ns = max(engine.spec.max_wait_ns for engine in pending.lane.engines)
-    state.timers.set(TimerKind.OVERDUE, request_id, now + max(max_wait_ns, 1))
+    if state.policy.refuses_late and pending.request.kind is not RequestKind.UNLOAD:
+        late = too_late(pending, now)
+        if late is not None:
+            state.finish(pending, Outcome.DEADLINE_MISSED, late)
+            return
+    state.timers.set(TimerKind.OVERDUE, request_id, now + max(pending.lane.max_wait_ns, 1))
     if state.settings.ageing_ns is not None:
         state.timers.set(TimerKind.AGEING, request_id, now + max(state.settings.ageing_ns, 1))
 
@@ -146,9 +172,8 @@ def _refuse_engine(engine: Engine, now: int) -> Reason | None:
         return Reason(ReasonCode.ENGINE_HUNG, f"{model} does not come back: {engine.condemned}")
     wait_ns = engine.backing_off_ns(now)
     if engine.state is EngineState.UNLOADED and wait_ns > 0:
-        detail = (
-            f"{model} failed {engine.failures} times in a row; next try in {wait_ns / 1e9:.1f} s"
-        )
+        times = "once" if engine.failures == 1 else f"{engine.failures} times in a row"
+        detail = f"{model} failed {times}; next try in {wait_ns / 1e9:.1f} s"
         return Reason(ReasonCode.BACKING_OFF, detail, retry_after_ns=wait_ns)
     return None
 
@@ -185,10 +210,10 @@ def queue_refusal(
     """Why there is no room to wait once `older` are gone, or None."""
     if request.kind is RequestKind.UNLOAD:
         return None
-    limit = min(engine.spec.queue_limit for engine in lane.engines)
     ahead = len(lane) - len(older)
-    if ahead >= limit:
-        detail = f"{ahead} requests wait for {' and '.join(request.models)} (queue.limit: {limit})"
+    if ahead >= lane.limit:
+        names = " and ".join(request.models)
+        detail = f"{ahead} requests wait for {names} (queue.limit: {lane.limit})"
         return Reason(ReasonCode.QUEUE_FULL, detail)
     most = state.settings.queue_bytes
     leaving = sum(pending.request.payload_bytes for pending in older)

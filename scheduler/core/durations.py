@@ -14,16 +14,18 @@ FORGOTTEN_AFTER_NS = 60 * SECOND_NS
 class Durations:
     """The last few durations of one kind, in nanoseconds."""
 
-    __slots__ = ("_last_ns", "_samples")
+    __slots__ = ("_last_ns", "_samples", "_usual_ns")
 
     def __init__(self) -> None:
         self._samples: deque[int] = deque(maxlen=REMEMBERED)
         self._last_ns = 0
+        self._usual_ns = 0
 
     def add(self, duration_ns: int, now: int) -> None:
         """Note one more."""
         self._samples.append(duration_ns)
         self._last_ns = now
+        self._usual_ns = 0
 
     def fastest_ns(self, now: int, at_least: int = 1) -> int:
         """The shortest remembered: what can be promised to take at least that long.
@@ -33,3 +35,9 @@ class Durations:
         if len(self._samples) < at_least or now - self._last_ns > FORGOTTEN_AFTER_NS:
             return 0
         return min(self._samples)
+
+    def usual_ns(self) -> int:
+        """The median of what is remembered, 0 when nothing is."""
+        if not self._usual_ns and self._samples:
+            self._usual_ns = sorted(self._samples)[len(self._samples) // 2]
+        return self._usual_ns

@@ -13,6 +13,8 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import TYPE_CHECKING
 
+from scheduler.core.decisions import EngineRef
+from scheduler.core.demand import Demand
 from scheduler.core.durations import Durations
 from scheduler.core.settings import Trust
 
@@ -52,24 +54,33 @@ class Engine:
     __slots__ = (
         "backoff_until_ns",
         "condemned",
+        "demand",
         "failures",
         "hold",
         "instance",
         "load_times",
         "measured",
+        "name",
         "pinned",
+        "ref",
         "removed",
         "run",
         "run_times",
         "since_ns",
+        "sole_need",
         "spec",
         "state",
         "trust",
         "used_ns",
+        "workspace_bytes",
     )
 
     def __init__(self, spec: ModelSpec, trust: Trust) -> None:
         self.spec = spec
+        self.name = spec.name
+        self.ref = EngineRef(spec.name, 0)
+        self.workspace_bytes = self.running_bytes(1)
+        self.sole_need: tuple[str, int, int] | None = None
         self.trust = trust
         self.state = EngineState.UNLOADED
         self.instance = 0
@@ -83,16 +94,13 @@ class Engine:
         self.failures = 0
         self.backoff_until_ns: int | None = None
         self.measured: dict[str, int] = {}
+        self.demand = Demand()
         self.load_times = Durations()
         self.run_times = Durations()
+        self._weigh()
 
     def __repr__(self) -> str:
         return f"<{self.spec.name}#{self.instance} {self.state.value}>"
-
-    @property
-    def name(self) -> str:
-        """The model's name."""
-        return self.spec.name
 
     @property
     def is_idle(self) -> bool:
@@ -120,6 +128,17 @@ class Engine:
         self.failures += 1
         self.backoff_until_ns = now + (self.spec.backoff_ns << doublings)
         return self.backoff_until_ns
+
+    def saw(self, pool: str, held_bytes: int) -> None:
+        """It was reliably seen to hold so much."""
+        self.measured[pool] = max(self.measured.get(pool, 0), held_bytes)
+        self._weigh()
+
+    def _weigh(self) -> None:
+        if len(self.spec.footprint) == 1:
+            (pool,) = self.spec.footprint
+            steady = self.resident_bytes()[pool] + self.workspace_bytes[pool]
+            self.sole_need = (pool, self.loading_bytes()[pool], steady)
 
     def resident_bytes(self) -> dict[str, int]:
         """What is counted per pool while the engine is in memory, see `Trust`."""

@@ -95,6 +95,11 @@ def _backoff(state: State, model: str, now: int) -> None:
     state.engines[model].backoff_until_ns = None
 
 
+def _prefetch(state: State, model: str, now: int) -> None:
+    del now
+    state.wanted[model] = state.engines[model]
+
+
 def _drain(state: State, subject: int, now: int) -> None:
     del subject, now
     reason = Reason(ReasonCode.SHUTTING_DOWN, "the scheduler is shutting down")
@@ -111,5 +116,6 @@ EFFECTS: dict[TimerKind, Callable[..., None]] = {
     TimerKind.LOAD: _load,
     TimerKind.KEEP_ALIVE: _keep_alive,
     TimerKind.BACKOFF: _backoff,
+    TimerKind.PREFETCH: _prefetch,
     TimerKind.DRAIN: _drain,
 }

@@ -85,6 +85,13 @@ class Ledger:
         book.used_bytes = used
         book.booked_when_sampled = book.reserved_bytes - on_its_way
 
+    def is_overdrawn(self) -> bool:
+        """Whether some pool has more reserved than its budget."""
+        for book in self.pools.values():  # noqa: SIM110 - a generator costs more than the look
+            if book.reserved_bytes > book.budget_bytes:
+                return True
+        return False
+
     def reserved_bytes(self) -> dict[str, int]:
         """The total per pool."""
         return {name: book.reserved_bytes for name, book in self.pools.items()}

@@ -42,6 +42,7 @@ class ReasonCode(str, Enum):
     LOAD_FAILED = "load_failed"
     LOAD_TIMEOUT = "load_timeout"
     RUN_FAILED = "run_failed"
+    OUT_OF_MEMORY = "out_of_memory"
     RUN_TIMEOUT = "run_timeout"
     ENGINE_LOST = "engine_lost"
     # A lease was taken back.
@@ -69,7 +70,6 @@ class ReasonCode(str, Enum):
     # What an alarm is about.
     UNDER_DECLARED = "under_declared"
     LEAK = "leak"
-    POOL_OVERDRAWN = "pool_overdrawn"
 
 
 @dataclass(frozen=True, slots=True)

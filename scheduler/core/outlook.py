@@ -26,6 +26,9 @@ def never(state: State, lane: Lane, items: int) -> Reason | None:
     """
     if lane.parent is not None:
         return _never_under(state, lane.parent, lane.engines[0], items)
+    names = lane.target[0]
+    if items == 1 and names in state.verdicts:
+        return state.verdicts[names]
     return never_alone(state, lane.engines, items)
 
 

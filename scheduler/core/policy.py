@@ -10,7 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from scheduler.core.model import PRIORITY_CRITICAL
+from scheduler.core.cover import cheapest_cover
+from scheduler.core.model import PRIORITY_CRITICAL, SECOND_NS
 from scheduler.core.request import NO_DEADLINE_NS
 
 if TYPE_CHECKING:
@@ -19,19 +20,45 @@ if TYPE_CHECKING:
 AGED_PRIORITY = PRIORITY_CRITICAL - 1
 """What a request counts as once it has waited for the ageing time: only critical goes before it."""
 
+MISS_NS = 60 * SECOND_NS
+"""A deadline missed for want of an engine weighs as much as a minute of loading."""
+
+SHORTEST_GAP_NS = 1_000_000
+DOUBLES_EVERY = 16
+"""Priority points by which a model's loss weighs twice as much: 25 points nearly three times."""
+
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """An engine that could be unloaded: what that frees per pool, and what speaks against it."""
+    """An engine that could be unloaded: what that frees per pool, and what speaks against it.
+
+    `reload_ns` is how long it would take to have it back, `gap_ns` how long until it is wanted (a
+    guess from its idleness where nothing is expected), `misses` how many of its requests are
+    expected to miss their deadlines for it.
+    """
 
     model: str
     priority: int
     used_ns: int
     frees: Mapping[str, int]
+    reload_ns: int = 0
+    gap_ns: int = SECOND_NS
+    misses: int = 0
 
 
 class Policy(Protocol):
     """What can be decided differently without touching what is allowed."""
+
+    refuses_late: bool
+    """Whether a request that must miss its deadline is refused instead of tried."""
+    patient: bool
+    """Whether a request lets others be served first before it makes them give up their engines."""
+    prefetches: bool
+    """Whether engines are loaded before they are asked for."""
+    one_at_a_time: bool
+    """Whether an engine comes into memory only when all others are gone."""
+    looks_every_ns: int
+    """How often who waits for memory looks again; 0: whenever something changes."""
 
     def order_key(self, pending: Pending) -> OrderKey:
         """Sorts waiting requests, the first to serve smallest; unique by the request's sequence."""
@@ -45,32 +72,74 @@ class Policy(Protocol):
 class RotaPolicy:
     """Priority with ageing, then who waited too long, then deadline, then arrival.
 
-    Victims are the least important first, among equals the longest unused; what turns out not to
-    be needed is kept.
+    Victims are the set that costs least to do without (see `loss`).
     """
 
+    refuses_late = True
+    patient = True
+    prefetches = True
+    one_at_a_time = False
+    looks_every_ns = 0
+
     def order_key(self, pending: Pending) -> OrderKey:
-        """See Policy. A request older than its `max_wait` goes before all others of its rank."""
+        """See Policy. Who has waited for `max_wait`, or has aged, goes before all of its rank.
+
+        Among those the first come is the first served: nobody can be passed again and again.
+        """
+        if pending.overdue or pending.aged:
+            return (-rank(pending), 0, 0, pending.sequence)
         deadline = NO_DEADLINE_NS if pending.deadline_ns is None else pending.deadline_ns
-        return (-rank(pending), 0 if pending.overdue else 1, deadline, pending.sequence)
+        return (-rank(pending), 1, deadline, pending.sequence)
 
     def choose_victims(
         self, candidates: Sequence[Candidate], deficits: Mapping[str, int]
     ) -> tuple[str, ...] | None:
         """See Policy."""
-        useful = [c for c in candidates if any(c.frees.get(pool, 0) > 0 for pool in deficits)]
-        chosen: list[Candidate] = []
-        for candidate in sorted(useful, key=lambda c: (c.priority, c.used_ns, c.model)):
-            if covers(chosen, deficits):
+        return cheapest_cover([(c.model, loss(c), c.frees) for c in candidates], deficits)
+
+
+class FifoPolicy:
+    """First come, first served; victims are the least recently used.
+
+    What Ray Serve's multiplexing and ModelMesh do: no priorities, and deadlines only pass.
+    """
+
+    refuses_late = False
+    patient = False
+    prefetches = False
+    one_at_a_time = False
+    looks_every_ns = 0
+
+    def order_key(self, pending: Pending) -> OrderKey:
+        """See Policy."""
+        return (0, 0, 0, pending.sequence)
+
+    def choose_victims(
+        self, candidates: Sequence[Candidate], deficits: Mapping[str, int]
+    ) -> tuple[str, ...] | None:
+        """See Policy."""
+        rest = dict(deficits)
+        chosen = []
+        for candidate in sorted(candidates, key=lambda c: (c.used_ns, c.model)):
+            if not rest:
                 break
-            chosen.append(candidate)
-        if not covers(chosen, deficits):
-            return None
-        for candidate in tuple(reversed(chosen)):
-            rest = [c for c in chosen if c is not candidate]
-            if covers(rest, deficits):
-                chosen = rest
-        return tuple(c.model for c in chosen)
+            chosen.append(candidate.model)
+            rest = {
+                pool: short - candidate.frees.get(pool, 0)
+                for pool, short in rest.items()
+                if short > candidate.frees.get(pool, 0)
+            }
+        return None if rest else tuple(chosen)
+
+
+class LockPolicy(FifoPolicy):
+    """What people write by hand: a lock, one model in memory at a time, and a short sleep.
+
+    Whoever needs the memory while another has it tries again 100 ms later.
+    """
+
+    one_at_a_time = True
+    looks_every_ns = 100_000_000
 
 
 def rank(pending: Pending) -> int:
@@ -78,12 +147,22 @@ def rank(pending: Pending) -> int:
     return max(pending.priority, AGED_PRIORITY) if pending.aged else pending.priority
 
 
-def covers(chosen: Sequence[Candidate], deficits: Mapping[str, int]) -> bool:
-    """Whether unloading all of `chosen` covers every deficit."""
-    return all(
-        sum(c.frees.get(pool, 0) for c in chosen) >= short for pool, short in deficits.items()
-    )
+def loss(candidate: Candidate) -> int:
+    """What it costs to do without this engine: nanoseconds of loading per second of its absence.
+
+    The time to have it back, spread over the time until it is wanted (Belady's rule with sizes and
+    costs: who is wanted last, and cheap to have back, goes first), and a minute for each deadline
+    that is missed for it; all weighed by importance.
+    """
+    gap_ns = max(candidate.gap_ns, SHORTEST_GAP_NS)
+    cost_ns = candidate.reload_ns + candidate.misses * MISS_NS
+    weight = 1 << (candidate.priority // DOUBLES_EVERY)
+    return cost_ns * SECOND_NS * weight // gap_ns
 
 
-POLICIES: Mapping[str, Policy] = {"rota": RotaPolicy()}
+POLICIES: Mapping[str, Policy] = {
+    "rota": RotaPolicy(),
+    "fifo": FifoPolicy(),
+    "lock": LockPolicy(),
+}
 """By the name that the configuration uses."""

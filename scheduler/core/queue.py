@@ -60,15 +60,34 @@ class Pending:
 
 
 class Lane:
-    """The requests for one target, in order. `blocked` says what the first of them waits for."""
+    """The requests for one target, in order.
 
-    __slots__ = ("blocked", "engines", "entries", "parent", "target")
+    `blocked` says what the first of them waits for. `only` is the one engine of a lane that is not
+    under a lease; `limit` and `max_wait_ns` are the least and the largest of its models'.
+    `judged_in` is the epoch in which its head was last found to fit at all.
+    """
+
+    __slots__ = (
+        "blocked",
+        "engines",
+        "entries",
+        "judged_in",
+        "limit",
+        "max_wait_ns",
+        "only",
+        "parent",
+        "target",
+    )
 
     def __init__(self, target: Target, engines: tuple[Engine, ...], parent: Lease | None) -> None:
         self.target = target
         self.engines = engines
         self.parent = parent
+        self.only = engines[0] if len(engines) == 1 and parent is None else None
+        self.limit = min(engine.spec.queue_limit for engine in engines)
+        self.max_wait_ns = max(engine.spec.max_wait_ns for engine in engines)
         self.entries: list[tuple[OrderKey, Pending]] = []
+        self.judged_in = -1
         self.blocked: tuple[ReasonCode, str] | None = None
 
     def __len__(self) -> int:
@@ -78,6 +97,13 @@ class Lane:
     def head(self) -> Pending:
         """The first of the lane, which must not be empty."""
         return self.entries[0][1]
+
+    def importance(self) -> int:
+        """The highest priority among those who wait here: they all wait for the same.
+
+        Without age, which is no importance: the head may be there for its age alone.
+        """
+        return max(pending.priority for _, pending in self.entries)
 
 
 class Queue:
@@ -90,6 +116,10 @@ class Queue:
         self._by_model: dict[str, list[Lane]] = {}
         self._heads: list[tuple[OrderKey, Lane]] = []
         self.payload_bytes = 0
+
+    def __bool__(self) -> bool:
+        """Whether anybody waits."""
+        return bool(self._heads)
 
     def lane(self, target: Target, engines: tuple[Engine, ...], parent: Lease | None) -> Lane:
         """The lane of `target`, made when it is new."""

@@ -16,9 +16,12 @@ from scheduler.core.engine import Engine, EngineState
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.core.outlook import transient_bytes, unloading_bytes
 from scheduler.core.policy import Candidate, rank
+from scheduler.core.prefetch import is_worth
+from scheduler.core.prospect import candidate, misses, service_ns, until_next_ns
 
 if TYPE_CHECKING:
     from scheduler.core.lease import Lease
+    from scheduler.core.queue import Lane, Pending
     from scheduler.core.state import State
 
 Blocked = tuple[ReasonCode, str]
@@ -30,13 +33,16 @@ class Claimant:
     """Who wants room made: a waiting request, or a pin. Lets others finish until `patient_ns`.
 
     `rank` is its place in the order, age included; `priority` is its importance without it.
+    `takes_ns` is how long it needs, with loading, until it has run once.
     """
 
     name: str
     priority: int
     rank: int
     patient_ns: int
+    takes_ns: int
     engines: tuple[Engine, ...]
+    pending: Pending | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +68,10 @@ class Room:
         self.needed: set[str] = set()
         self.stopped: set[str] = set()
         self.wake_ns: int | None = None
+        self.is_claimed = False
         self._making = False
+        self._kept_for_others = False
+        self._refused: tuple[Claimant, tuple[str, int, int]] | None = None
         self._coming: dict[str, int] | None = None
 
     # -- accounting -------------------------------------------------------------------------
@@ -115,8 +124,11 @@ class Room:
         `rivals` share an exclusive group with what is to come and have to be in the set. Idle ones
         are unloaded; while one of the set still runs none is, but no new work starts on them.
         """
+        self.is_claimed = True
         if self._making:
             return (ReasonCode.WAITS_FOR_TURN, "somebody before it is making room")
+        if self._sleeps(who):
+            return (ReasonCode.WAITS_FOR_MEMORY, "it looks again in a while")
         deficits = self._deficits(who, need)
         if not deficits and not rivals:
             self.claim(larger(need.now, need.later))
@@ -124,12 +136,82 @@ class Room:
             return (ReasonCode.WAITS_FOR_MEMORY, "the memory it needs is being freed")
         victims = self._choose(who, deficits, rivals)
         if victims is None:
+            self._note_refusal(who, rivals)
             return self._cannot(who, deficits)
         self._making = True
         self._evict(who, victims)
         self.claim(larger(need.now, need.later))
         names = ", ".join(engine.name for engine in victims)
         return (ReasonCode.WAITS_FOR_MEMORY, f"{names} makes room for {who.name}")
+
+    def _note_refusal(self, who: Claimant, rivals: tuple[Engine, ...]) -> None:
+        """Remember that this claimant was not given its memory, whatever takes its turn next."""
+        need = who.engines[0].sole_need if len(who.engines) == 1 else None
+        if need is not None and not rivals and not self._kept_for_others:
+            self._refused = (who, need)
+
+    def is_as_hopeless(self, lane: Lane) -> bool:
+        """Whether somebody before it, who needed no more, was not given that memory either.
+
+        Told without looking at the engines again: what is free only shrinks within a pass, and who
+        comes later may not take out more of them. In doubt, False.
+        """
+        need = lane.only.sole_need if lane.only else None
+        if need is None:
+            return False
+        pool, loading, steady = need
+        if self._making:
+            return loading > self.free[pool]
+        if self._refused is None:
+            return False
+        who, (same, less, steady_less) = self._refused
+        head = lane.head
+        return (
+            pool == same
+            and loading >= less
+            and steady >= steady_less
+            and head.priority <= who.priority
+            and (self.now >= who.patient_ns or self._is_patient(head))
+        )
+
+    def _is_patient(self, head: Pending) -> bool:
+        if head.overdue or head.deadline_ns is not None:
+            return False
+        return self.now < head.arrived_ns + head.lane.max_wait_ns
+
+    def _sleeps(self, who: Claimant) -> bool:
+        """Whether the policy looks for memory now and then only, and this is not the time."""
+        every_ns = self.state.policy.looks_every_ns
+        if not every_ns or who.pending is None:
+            return False
+        since_ns = (self.now - who.pending.arrived_ns) % every_ns
+        self.wake(self.now + every_ns - since_ns)
+        return since_ns > every_ns // 10
+
+    def make_ahead(self, engine: Engine, need: Need) -> bool:
+        """Make room for an engine that nobody has asked for yet. False when it is not worth it."""
+        everything = plus(self.free, self.coming())
+        deficits = larger(shortage(need.now, everything), shortage(need.later, everything))
+        if not deficits:
+            return True  # It comes back by itself: wait.
+        takes_ns = service_ns((engine,))
+        idle = [
+            e
+            for e in self.state.engines.values()
+            if e.is_idle
+            and not e.pinned
+            and e.name not in self.needed
+            and self.now >= e.since_ns + e.spec.min_residency_ns
+        ]
+        candidates = [self.candidate(e, takes_ns) for e in idle]
+        chosen = self.state.policy.choose_victims(candidates, deficits)
+        victims = [e for e in idle if e.name in (chosen or ())]
+        if not victims or not is_worth(engine, victims, self.now):
+            return False
+        reason = Reason(ReasonCode.MAKE_ROOM, f"room for {engine.name}, which will be wanted")
+        for victim in victims:
+            self.state.unload(victim, reason, self.now)
+        return True
 
     def _evict(self, who: Claimant, victims: tuple[Engine, ...]) -> None:
         self.stopped.update(engine.name for engine in victims)
@@ -143,6 +225,9 @@ class Room:
             reason = Reason(ReasonCode.MAKE_ROOM, f"room for {who.name} (priority {who.priority})")
             for engine in victims:
                 self.state.unload(engine, reason, self.now)
+            if who.pending is not None and not who.pending.overdue:
+                # Its turn has begun: who comes later does not win back what was freed for it.
+                self.state.promote(who.pending)
 
     def _deficits(self, who: Claimant, need: Need) -> dict[str, int]:
         """What is missing even when all that is under way has come back.
@@ -164,7 +249,7 @@ class Room:
             if any(rival.name not in found for rival in rivals):
                 continue
             rest = shortage(deficits, total(self.booked(rival) for rival in rivals))
-            others = [self.candidate(e) for e in found.values() if e not in rivals]
+            others = [self.candidate(e, who.takes_ns) for e in found.values() if e not in rivals]
             chosen = self.state.policy.choose_victims(others, rest) if rest else ()
             if chosen is not None:
                 return (*rivals, *(found[name] for name in chosen))
@@ -178,7 +263,9 @@ class Room:
                 continue
             if engine not in rivals and self._just_loaded(engine, who):
                 continue
-            if not self._has_customers(engine, who):
+            if engine not in rivals and self._would_win_back(engine, who):
+                continue
+            if not self._has_customers(engine, who) and not self._is_better_later(engine, who):
                 yield engine
 
     def _just_loaded(self, engine: Engine, who: Claimant) -> bool:
@@ -198,6 +285,30 @@ class Room:
                 self.wake(who.patient_ns)
                 return True
         return False
+
+    def _would_win_back(self, engine: Engine, who: Claimant) -> bool:
+        """Whether somebody more important will want the memory back before `who` is served."""
+        if not self.state.policy.patient or engine.spec.priority <= who.rank:
+            return False
+        wanted_ns = until_next_ns(engine, self.now)
+        if wanted_ns is None or wanted_ns >= who.takes_ns:
+            return False
+        self._kept_for_others = True
+        return True
+
+    def _is_better_later(self, engine: Engine, who: Claimant) -> bool:
+        """Whether fewer deadlines are missed when a patient claimant waits for the next request.
+
+        Right after a request of a steady stream its engine can be away for longest.
+        """
+        wanted_ns = until_next_ns(engine, self.now)
+        if wanted_ns is None or self.now + wanted_ns >= who.patient_ns:
+            return False
+        now = misses(engine, who.takes_ns, wanted_ns)
+        if now <= misses(engine, who.takes_ns, engine.demand.usual_ns()):
+            return False
+        self.wake(self.now + wanted_ns + engine.run_times.usual_ns())
+        return True
 
     def _cannot(self, who: Claimant, deficits: Mapping[str, int]) -> Blocked:
         """Nothing suffices at present: nobody is evicted, and nothing is claimed."""
@@ -224,7 +335,7 @@ class Room:
         idle = [e for e in self.state.engines.values() if rest and e.is_idle and not e.pinned]
         if not idle:
             return
-        chosen = self.state.policy.choose_victims([self.candidate(e) for e in idle], rest)
+        chosen = self.state.policy.choose_victims([self.candidate(e, 0) for e in idle], rest)
         reason = Reason(ReasonCode.OVER_BUDGET, f"over budget by {sizes(over)}")
         for engine in idle:
             if chosen is None or engine.name in chosen:
@@ -234,9 +345,9 @@ class Room:
         """What an engine takes now, without its runs."""
         return self.state.ledger.booked(("engine", engine.name))
 
-    def candidate(self, engine: Engine) -> Candidate:
-        """What a policy may know of an engine."""
-        return Candidate(engine.name, engine.spec.priority, engine.used_ns, self.booked(engine))
+    def candidate(self, engine: Engine, away_ns: int) -> Candidate:
+        """What a policy may know of an engine that would be given away for `away_ns`."""
+        return candidate(engine, self.booked(engine), away_ns, self.now)
 
 
 def _idle(engine: Engine) -> bool:

@@ -48,7 +48,8 @@ class Scheduler:
         else:
             apply(event, state, now)
         self._now = now
-        expire(state, now)
+        if state.timers.has_due(now):
+            expire(state, now)
         self._look_again_ns = settle(state, now)
         if isinstance(event, RequestArrived):
             watch_wait(state, event.request.id, now)

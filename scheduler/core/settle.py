@@ -18,10 +18,13 @@ from typing import TYPE_CHECKING
 
 from scheduler.core.amounts import Amounts, fits, plus, shortage, total
 from scheduler.core.decisions import UnloadEngine
+from scheduler.core.demand import MOMENT_NS
 from scheduler.core.engine import Engine, EngineState
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
 from scheduler.core.outlook import never, never_alone, too_late, too_late_from_ns
 from scheduler.core.policy import rank
+from scheduler.core.prefetch import expect, is_wanted
+from scheduler.core.prospect import reload_ns, service_ns
 from scheduler.core.request import RequestKind
 from scheduler.core.room import Blocked, Claimant, Need, Room
 
@@ -30,11 +33,17 @@ if TYPE_CHECKING:
     from scheduler.core.state import State
 
 
+RUNNING: Blocked = (ReasonCode.WAITS_FOR_ENGINE, "its engine is running")
+BEHIND: Blocked = (ReasonCode.WAITS_FOR_TURN, "somebody before it waits for that memory")
+
+
 def settle(state: State, now: int) -> int | None:
     """Decide all that can be decided. Returns when to look again, if time alone changes it.
 
     What an unload will give back counts as coming, so one that was decided calls for another look.
     """
+    if state.is_quiet():
+        return None
     while True:
         decided = len(state.decisions)
         look_again_ns = Settling(state, now).run()
@@ -61,13 +70,35 @@ class Settling:
             lane = heads[index][1]
             index += 1
             # Revoking a lease for an earlier one has ended what waited under it.
-            if not lane.entries:
+            if not lane.entries or self._is_plain(lane):
                 continue
             if not self._serve(lane):
                 self._watch(lane.head)
             elif lane.entries:
                 insort(heads, (lane.head.key, lane), lo=index)
+        self._prefetch()
         return self.room.wake_ns
+
+    def _is_plain(self, lane: Lane) -> bool:
+        """The two most common waits, told apart at little cost where many wait.
+
+        Its one engine runs for another; or it is not in memory, and somebody before it who needed
+        no more could not get that.
+        """
+        engine = lane.only
+        head = lane.entries[0][1]
+        if engine is None or head.request.kind is not RequestKind.INFER or head.deadline_ns:
+            return False
+        if lane.judged_in != self.state.epoch or engine.name in self.room.stopped:
+            return False
+        if engine.run is not None and engine.hold is None:
+            lane.blocked = RUNNING
+            self.room.needed.add(engine.name)
+            return True
+        if engine.state is EngineState.UNLOADED and self.room.is_as_hopeless(lane):
+            lane.blocked = BEHIND
+            return True
+        return False
 
     def _load_pins(self) -> None:
         """What is pinned belongs in memory, before anything that waits."""
@@ -78,11 +109,38 @@ class Settling:
                 continue
             self.room.needed.add(engine.name)
             priority = engine.spec.priority
-            who = Claimant(f"pinned {engine.name}", priority, priority, self.now, (engine,))
+            who = Claimant(
+                name=f"pinned {engine.name}",
+                priority=priority,
+                rank=priority,
+                patient_ns=self.now,
+                takes_ns=service_ns((engine,)),
+                engines=(engine,),
+            )
             self._bring_in([engine], who, 1)
+
+    def _prefetch(self) -> None:
+        """What is expected to be wanted is loaded ahead, when nobody waits for memory."""
+        for name, engine in list(self.state.wanted.items()):
+            if is_wanted(self.state, engine, self.now):
+                if not self.room.is_claimed and not self._rivals([engine]):
+                    self._load_ahead(engine)
+            else:
+                del self.state.wanted[name]
+
+    def _load_ahead(self, engine: Engine) -> None:
+        need = _to_come([engine], 1)
+        if self.room.has(need):
+            self._load(engine)
+        elif not self.room.make_ahead(engine, need):
+            del self.state.wanted[engine.name]
+            again_ns = self.now + max(engine.demand.usual_ns(), reload_ns(engine), MOMENT_NS)
+            expect(self.state, engine, self.now, not_before_ns=again_ns)
 
     def _watch(self, head: Pending) -> None:
         """Look again when whoever waits here has come too late."""
+        if not self.state.policy.refuses_late:
+            return
         late_ns = too_late_from_ns(head, self.now)
         if late_ns is not None and head.request.kind is not RequestKind.UNLOAD:
             self.room.wake(late_ns)
@@ -110,10 +168,14 @@ class Settling:
         if verdict is not None:
             self.state.finish(head, Outcome.REJECTED, verdict)
             return True
-        late = too_late(head, self.now)
-        if late is not None:
-            self.state.finish(head, Outcome.DEADLINE_MISSED, late)
-        return late is not None
+        lane.judged_in = self.state.epoch
+        late = too_late(head, self.now) if self.state.policy.refuses_late else None
+        if late is None:
+            return False
+        self.state.finish(head, Outcome.DEADLINE_MISSED, late)
+        for engine in lane.engines:
+            expect(self.state, engine, self.now)
+        return True
 
     def _serve_unload(self, lane: Lane, head: Pending) -> bool:
         engine = lane.engines[0]
@@ -122,10 +184,11 @@ class Settling:
             return True
         self.room.stopped.add(engine.name)
         if engine.is_idle:
+            engine.demand.forget()  # Nor is it to be loaded ahead again.
             reason = Reason(ReasonCode.ASKED_TO_UNLOAD, "somebody asked for it")
             self.state.unload(engine, reason, self.now)
         elif engine.hold is not None:
-            self.room.outrank(engine.hold, head.priority, f"the unload of {engine.name}")
+            self.room.outrank(engine.hold, lane.importance(), f"the unload of {engine.name}")
         lane.blocked = (ReasonCode.WAITS_FOR_UNLOAD, f"{engine.name} is {engine.state.value}")
         return False
 
@@ -167,10 +230,10 @@ class Settling:
         if name in self.room.stopped:
             return (ReasonCode.WAITS_FOR_TURN, f"{name} has to make room for somebody before it")
         if engine.hold is not None:
-            self.room.outrank(engine.hold, head.priority, f"request {head.request.id}")
+            self.room.outrank(engine.hold, head.lane.importance(), f"request {head.request.id}")
             return (ReasonCode.WAITS_FOR_ENGINE, f"{name} is held by lease {engine.hold.id}")
         if engine.run is not None:
-            return (ReasonCode.WAITS_FOR_ENGINE, f"{name} is running")
+            return RUNNING
         if engine.state is EngineState.LOADING:
             self.room.claim(shortage(_steady(engine, head.request.items), self.room.booked(engine)))
             return (ReasonCode.WAITS_FOR_LOAD, f"{name} is loading")
@@ -246,6 +309,8 @@ class Settling:
 
     def _grant(self, batch: list[Pending], amounts: Amounts) -> None:
         batch[0].lane.blocked = None
+        for pending in batch:
+            self.state.stop_waiting(pending)
         self.state.grant(batch, amounts, self.now)
         holds = batch[0].request.kind is RequestKind.HOLD
         self.room.take(amounts, {} if holds else amounts)
@@ -263,14 +328,20 @@ class Settling:
         if rivals or not self.room.has(need):
             return self.room.make(who, need, rivals)
         for engine in absent:
-            self.state.load(engine, self.now)
-            booked = self.room.booked(engine)
-            self.room.take(booked, shortage(booked, engine.resident_bytes()))
+            self._load(engine)
         self.room.claim(shortage(need.later, need.now))
         return None
 
+    def _load(self, engine: Engine) -> None:
+        self.state.load(engine, self.now)
+        booked = self.room.booked(engine)
+        self.room.take(booked, shortage(booked, engine.resident_bytes()))
+
     def _rivals(self, absent: list[Engine]) -> tuple[Engine, ...]:
         """The engines in memory that share an exclusive group with one that is to come."""
+        if self.state.policy.one_at_a_time:
+            others = self.state.engines.values()
+            return tuple(e for e in others if e.in_memory and not e.pinned and e not in absent)
         groups = frozenset[str]().union(*(engine.spec.exclusive for engine in absent))
         if not groups:
             return ()
@@ -282,10 +353,19 @@ class Settling:
 
     def _claimant(self, lane: Lane, head: Pending) -> Claimant:
         """Who asks for room. It lets others finish for half of the time it has, at most."""
-        max_wait_ns = max(engine.spec.max_wait_ns for engine in lane.engines)
-        patient_ns = head.arrived_ns + _part_of_its_time(head, max_wait_ns)
-        name = f"{' and '.join(head.request.models)}, request {head.request.id}"
-        return Claimant(name, head.priority, rank(head), patient_ns, lane.engines)
+        max_wait_ns = lane.max_wait_ns
+        if head.deadline_ns is not None:
+            max_wait_ns = min(max_wait_ns, (head.deadline_ns - head.arrived_ns) // 2)
+        patient = self.state.policy.patient and not head.overdue
+        return Claimant(
+            name=f"{' and '.join(head.request.models)}, request {head.request.id}",
+            priority=lane.importance(),
+            rank=rank(head),
+            patient_ns=head.arrived_ns + max_wait_ns if patient else self.now,
+            takes_ns=service_ns(lane.engines),
+            engines=lane.engines,
+            pending=head,
+        )
 
 
 def _part_of_its_time(head: Pending, wait_ns: int) -> int:

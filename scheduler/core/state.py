@@ -25,6 +25,7 @@ from scheduler.core.lease import Lease
 from scheduler.core.ledger import Ledger
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
 from scheduler.core.policy import POLICIES
+from scheduler.core.prefetch import expect
 from scheduler.core.queue import Pending, Queue
 from scheduler.core.request import RequestKind
 from scheduler.core.timers import TimerKind, Timers
@@ -53,7 +54,9 @@ class State:
         self.decisions: list[Decision] = []
         self._lease_count = 0
         self.verdicts: dict[tuple[str, ...], Reason | None] = {}
+        self.epoch = 0
         self.pins: dict[str, Engine] = {}
+        self.wanted: dict[str, Engine] = {}
         self.last_instances: dict[str, int] = {}
 
     # -- requests ---------------------------------------------------------------------------
@@ -70,6 +73,13 @@ class State:
         else:
             pending.lease.pending.remove(pending)
         self.decisions.append(FinishRequest(request.id, outcome, reason))
+
+    def promote(self, pending: Pending) -> None:
+        """Let a waiting request go before all others of its rank: its turn has begun."""
+        self.queue.remove(pending)
+        pending.overdue = True
+        pending.key = self.policy.order_key(pending)
+        self.queue.add(pending)
 
     def stop_waiting(self, pending: Pending) -> None:
         """Take a request out of the queue, with the alarms that make it climb there."""
@@ -102,7 +112,10 @@ class State:
     # -- leases -----------------------------------------------------------------------------
 
     def grant(self, batch: list[Pending], amounts: Mapping[str, int], now: int) -> None:
-        """Give the requests of `batch`, all of one lane, a lease on that lane's engines."""
+        """Give the requests of `batch`, all of one lane, a lease on that lane's engines.
+
+        They must not be in the queue (any more).
+        """
         first = batch[0]
         lane = first.lane
         self._lease_count += 1
@@ -121,14 +134,14 @@ class State:
         )
         self.leases[lease_id] = lease
         for pending in batch:
-            self.stop_waiting(pending)
             pending.lease = lease
-        self.ledger.book(("lease", lease_id), amounts)
+        if any(amounts.values()):
+            self.ledger.book(("lease", lease_id), amounts)
         if holds:
             self._start_hold(lease)
         else:
             self._start_run(lease, lane.engines[0], now)
-        refs = tuple(EngineRef(engine.name, engine.instance) for engine in lane.engines)
+        refs = tuple(engine.ref for engine in lane.engines)
         ids = tuple(pending.request.id for pending in batch)
         self.decisions.append(GrantLease(lease_id, refs, ids, holds, lease.expires_ns))
 
@@ -194,14 +207,25 @@ class State:
             key = ("lease", engine.run.id)
             self.ledger.book(key, plus(self.ledger.booked(key), engine.running_bytes(1)))
 
+    def is_quiet(self) -> bool:
+        """Nobody waits for anything, so there is nothing to decide but for who comes next."""
+        if self.queue or self.wanted:
+            return False
+        if self.pins and not all(pin.in_memory for pin in self.pins.values()):
+            return False
+        return not self.ledger.is_overdrawn()
+
     # -- engines ----------------------------------------------------------------------------
 
     def load(self, engine: Engine, now: int) -> None:
         """Reserve the load's memory and decide the load."""
         engine.enter(EngineState.LOADING, now)
         engine.instance += 1
+        engine.ref = EngineRef(engine.name, engine.instance)
         engine.backoff_until_ns = None
         self.timers.clear(TimerKind.BACKOFF, engine.name)
+        self.timers.clear(TimerKind.PREFETCH, engine.name)
+        self.wanted.pop(engine.name, None)
         self.ledger.book(("engine", engine.name), engine.loading_bytes())
         if engine.spec.load_timeout_ns is not None:
             self.timers.set(TimerKind.LOAD, engine.name, now + engine.spec.load_timeout_ns)
@@ -251,6 +275,8 @@ class State:
             self.timers.clear(kind, engine.name)
         if engine.removed:
             self.forget(engine)
+        else:
+            expect(self, engine, now)
 
     def pin(self, engine: Engine, *, pinned: bool) -> None:
         """Keep the engine in memory whatever comes, or stop doing so."""
@@ -267,6 +293,8 @@ class State:
         del self.engines[engine.name]
         self.last_instances[engine.name] = engine.instance
         self.timers.clear(TimerKind.BACKOFF, engine.name)
+        self.timers.clear(TimerKind.PREFETCH, engine.name)
+        self.wanted.pop(engine.name, None)
         for lane in self.queue.lanes_of(engine.name):
             self.queue.drop_lane(lane.target)
         self.reconsider()
@@ -275,6 +303,7 @@ class State:
         """Do not load this engine again for a while."""
         if engine.name in self.engines:
             self.timers.set(TimerKind.BACKOFF, engine.name, engine.back_off(now))
+            self.timers.clear(TimerKind.PREFETCH, engine.name)
 
     def condemn(self, engine: Engine, outcome_reason: Reason) -> None:
         """Its thread does not come back: refuse all who wait, unload it as soon as it does."""
@@ -288,6 +317,7 @@ class State:
     def reconsider(self) -> None:
         """Models, pins, budgets or measurements changed: forget what was found to never fit."""
         self.verdicts.clear()
+        self.epoch += 1
 
     def residue_bytes(self) -> dict[str, int]:
         """What unloaded engines left behind, per pool."""

@@ -19,6 +19,7 @@ class TimerKind(str, Enum):
     LOAD = "load"
     KEEP_ALIVE = "keep_alive"
     BACKOFF = "backoff"
+    PREFETCH = "prefetch"
     DRAIN = "drain"
 
 
@@ -59,9 +60,14 @@ class Timers:
             heappop(heap)
         return heap[0][0] if heap else None
 
+    def has_due(self, now: int) -> bool:
+        """Whether an alarm is due by `now`."""
+        next_ns = self.next_ns()
+        return next_ns is not None and next_ns <= now
+
     def pop_due(self, now: int) -> Iterator[TimerKey]:
         """Take the alarms due by `now`, earliest first, those that are set meanwhile included."""
-        while (next_ns := self.next_ns()) is not None and next_ns <= now:
+        while self.has_due(now):
             key = heappop(self._heap)[2]
             del self._due[key]
             yield key

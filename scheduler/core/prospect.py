@@ -1,0 +1,81 @@
+"""What it would mean to do without an engine, or to have it: expected from what was seen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scheduler.core.engine import EngineState
+from scheduler.core.model import SECOND_NS
+from scheduler.core.policy import Candidate, loss
+
+if TYPE_CHECKING:
+    from scheduler.core.amounts import Amounts
+    from scheduler.core.engine import Engine
+
+GUESSED_BYTES_PER_NS = 1
+"""How fast an engine is thought to load before one load was seen: 1 GB/s, a warm page cache."""
+
+
+def reload_ns(engine: Engine) -> int:
+    """How long it usually takes to have the engine back."""
+    seen_ns = engine.load_times.usual_ns()
+    return seen_ns or sum(engine.resident_bytes().values()) // GUESSED_BYTES_PER_NS
+
+
+def service_ns(engines: tuple[Engine, ...]) -> int:
+    """How long until engines that are not in memory would have served one request."""
+    loads = [reload_ns(e) for e in engines if e.state is not EngineState.READY]
+    return max(loads, default=0) + engines[0].run_times.usual_ns()
+
+
+def misses(engine: Engine, away_ns: int, until_next_ns: int) -> int:
+    """How many of its requests would miss their deadlines if it were given away for `away_ns`.
+
+    Those that come before it is back by more than their deadline; the next in `until_next_ns`,
+    the others at their usual distance.
+    """
+    deadline_ns = engine.spec.deadline_ns
+    gap_ns = engine.demand.usual_ns()
+    if deadline_ns is None or not gap_ns:
+        return 0
+    back_ns = away_ns + reload_ns(engine) + engine.run_times.usual_ns()
+    too_late_ns = back_ns - deadline_ns - until_next_ns
+    return 0 if too_late_ns < 0 else too_late_ns // gap_ns + 1
+
+
+def until_next_ns(engine: Engine, now: int) -> int | None:
+    """How long until the engine is wanted, or None when nothing is expected."""
+    next_ns = engine.demand.next_ns(now)
+    return None if next_ns is None else next_ns - now
+
+
+def candidate(engine: Engine, frees: Amounts, away_ns: int, now: int) -> Candidate:
+    """What a policy may know of an engine that would be given away for `away_ns`."""
+    wanted_ns = until_next_ns(engine, now)
+    return Candidate(
+        model=engine.name,
+        priority=engine.spec.priority,
+        used_ns=engine.used_ns,
+        frees=frees,
+        reload_ns=reload_ns(engine),
+        # Of an engine that nobody is known to want: unused for so long, unused for as long again.
+        gap_ns=now - engine.used_ns + SECOND_NS if wanted_ns is None else wanted_ns,
+        misses=0 if wanted_ns is None else misses(engine, away_ns, wanted_ns),
+    )
+
+
+def worth(engine: Engine, now: int) -> int:
+    """What it is worth to have this engine in memory all the time, as `loss` counts it."""
+    gap_ns = engine.demand.usual_ns()
+    if not gap_ns or engine.demand.next_ns(now) is None:
+        return 0
+    known = Candidate(
+        model=engine.name,
+        priority=engine.spec.priority,
+        used_ns=engine.used_ns,
+        frees={},
+        reload_ns=reload_ns(engine),
+        gap_ns=gap_ns,
+        misses=min(1, misses(engine, 0, 0)),
+    )
+    return loss(known)

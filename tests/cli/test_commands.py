@@ -1,0 +1,192 @@
+"""The command as a user runs it: real processes, real exit statuses."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+
+ROTA = [sys.executable, "-m", "scheduler"]
+TWO = """
+memory: {budget: %s, sample: 50ms}
+models:
+  a: {engine: synthetic, options: {load: 50ms, infer: 5ms, memory: 40MiB}, footprint: 48MiB}
+  b: {engine: synthetic, options: {load: 50ms, infer: 5ms, memory: 60MiB}, footprint: 68MiB}
+sources:
+  x: {model: a, from: synthetic, rate: 10Hz}
+  y: {model: b, from: synthetic, rate: 10Hz}
+"""
+
+
+def rota(*arguments, timeout=60):
+    return subprocess.run(
+        [*ROTA, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, check=False
+    )
+
+
+@pytest.fixture
+def config(tmp_path):
+    def write(text):
+        path = tmp_path / "robot.yaml"
+        path.write_text(text)
+        return path
+
+    return write
+
+
+def report_of(config, tmp_path, budget):
+    path = tmp_path / "report.json"
+    done = rota("run", config(TWO % budget), "--duration", "2s", "--report", path)
+    assert done.returncode == 0, done.stderr
+    assert "requests served" in done.stdout
+    return json.loads(path.read_text())
+
+
+def test_two_that_do_not_fit_take_turns_within_the_budget(config, tmp_path):
+    report = report_of(config, tmp_path, "100MiB")
+    assert all(model["completed"] > 0 for model in report["models"].values())
+    assert sum(model["loads"] for model in report["models"].values()) > 2
+    pool = report["memory"]["unified"]
+    assert 0 < pool["high_water_bytes"] <= pool["budget_bytes"] == 100 * 1024**2
+    assert 0 < pool["measured_high_water_bytes"] <= pool["budget_bytes"]
+
+
+def test_two_that_fit_are_loaded_once_each(config, tmp_path):
+    report = report_of(config, tmp_path, "200MiB")
+    assert [model["loads"] for model in report["models"].values()] == [1, 1]
+
+
+def test_check_says_what_never_fits_and_by_how_much(config):
+    done = rota("check", config(TWO % "60MiB"))
+    assert done.returncode == 1
+    assert "b never fits: needs 68.0 MiB" in done.stdout
+    assert "short by 8.0 MiB" in done.stdout
+    assert "a fits" in done.stdout
+
+
+def test_run_refuses_what_never_fits(config):
+    done = rota("run", config(TWO % "60MiB"))
+    assert done.returncode == 1
+    assert "b never fits" in done.stderr
+
+
+@pytest.mark.parametrize("command", ["check", "run", "simulate"])
+def test_a_wrong_file_is_wrong_usage_and_never_a_traceback(config, command):
+    done = rota(command, config("models: {a: {engin: synthetic, footprint: 512}}\n"))
+    assert done.returncode == 2
+    assert "robot.yaml:1: models.a.footprint:" in done.stderr
+    assert 'did you mean "engine"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_place_that_cannot_be_written_is_found_out_before_the_run(config, tmp_path):
+    done = rota("run", config(TWO % "100MiB"), "--report", tmp_path / "nowhere" / "report.json")
+    assert done.returncode == 2
+    assert "there is no folder" in done.stderr
+
+
+def test_engines_lists_the_synthetic_one():
+    done = rota("engines")
+    assert done.returncode == 0
+    assert "synthetic" in done.stdout
+
+
+def test_the_picture_and_the_trace_are_written(config, tmp_path):
+    picture, trace = tmp_path / "run.svg", tmp_path / "run.jsonl"
+    done = rota(
+        "run", config(TWO % "100MiB"), "--duration", "1s", "--timeline", picture, "--trace", trace
+    )
+    assert done.returncode == 0, done.stderr
+    assert picture.read_text().startswith("<svg")
+    lines = trace.read_text().splitlines()
+    assert json.loads(lines[0])["format"] == "rota-trace"
+    assert {json.loads(line)["event"]["type"] for line in lines[1:]} >= {
+        "ModelRegistered",
+        "RequestArrived",
+        "EngineLoaded",
+        "LeaseEnded",
+    }
+
+
+SLOW = """
+memory: {budget: 100MiB}
+models:
+  a: {engine: synthetic, options: {load: 3s, infer: 5ms, memory: 40MiB}, footprint: 48MiB}
+sources:
+  x: {model: a, from: synthetic, rate: 10Hz}
+"""
+
+
+def wait_for(condition, seconds=30):
+    end = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < end, "it did not come"
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize("attempt", range(10))
+def test_sigterm_in_the_middle_of_a_load_ends_it_within_five_seconds(config, tmp_path, attempt):
+    trace = tmp_path / "run.jsonl"
+    command = [*ROTA, "run", str(config(SLOW)), "--trace", str(trace)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        wait_for(lambda: trace.exists() and b"LoadEngine" in trace.read_bytes())
+        time.sleep(0.2 * (attempt % 5))
+        children = psutil.Process(process.pid).children(recursive=True)
+        asked = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        process.communicate(timeout=20)
+        assert time.monotonic() - asked < 5
+        assert process.returncode in {0, 128 + signal.SIGTERM}
+    assert not any(child.is_running() for child in children)
+
+
+def test_a_second_signal_ends_it_at_once(config, tmp_path):
+    trace = tmp_path / "run.jsonl"
+    text = SLOW.replace("load: 3s", "load: 60s") + "scheduling: {drain: 50s}\n"
+    command = [*ROTA, "run", str(config(text)), "--trace", str(trace)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        wait_for(lambda: trace.exists() and b"LoadEngine" in trace.read_bytes())
+        process.send_signal(signal.SIGTERM)
+        wait_for(lambda: b"DrainRequested" in trace.read_bytes())
+        asked = time.monotonic()
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=20)
+        assert time.monotonic() - asked < 2
+        assert process.returncode == 128 + signal.SIGINT
+
+
+def test_an_engine_of_the_working_folder_needs_no_package(config, tmp_path):
+    (tmp_path / "my_engines.py").write_text(
+        "from scheduler import EnginePlugin\n\n\n"
+        "class Doubler(EnginePlugin):\n"
+        "    def load(self): pass\n"
+        "    def infer(self, batch): return [2 * payload for payload in batch]\n"
+        "    def unload(self): pass\n"
+        "    def example(self): return 21\n"
+    )
+    path = config(
+        "memory: {budget: 10MiB}\n"
+        "models: {d: {engine: 'my_engines:Doubler', footprint: 1MiB}}\n"
+        "sources: {s: {model: d, from: synthetic, rate: 20Hz}}\n"
+        "sinks: {out: {to: 'jsonl:out.jsonl'}}\n"
+    )
+    rota_command = Path(sys.executable).with_name("rota")
+    done = subprocess.run(
+        [rota_command, "run", path, "--duration", "1s"],
+        cwd=tmp_path,
+        env={**os.environ, "PYTHONPATH": ""},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    lines = (tmp_path / "out.jsonl").read_text().splitlines()
+    results = [json.loads(line)["result"] for line in lines]
+    assert results
+    assert set(results) == {42}

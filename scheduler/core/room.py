@@ -8,10 +8,10 @@ do). One claimant at a time makes room; the others may use what is free.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from scheduler.core.amounts import Amounts, fits, larger, plus, shortage, sized, total
+from scheduler.core.amounts import Amounts, fits, larger, plus, shortage, sized, sizes, total
+from scheduler.core.claim import Claimant, Need
 from scheduler.core.engine import Engine, EngineState
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.core.outlook import transient_bytes, unloading_bytes
@@ -26,31 +26,6 @@ if TYPE_CHECKING:
 
 Blocked = tuple[ReasonCode, str]
 """What a request waits for: a code and a sentence."""
-
-
-@dataclass(frozen=True, slots=True)
-class Claimant:
-    """Who wants room made: a waiting request, or a pin. Lets others finish until `patient_ns`.
-
-    `rank` is its place in the order, age included; `priority` is its importance without it.
-    `takes_ns` is how long it needs, with loading, until it has run once.
-    """
-
-    name: str
-    priority: int
-    rank: int
-    patient_ns: int
-    takes_ns: int
-    engines: tuple[Engine, ...]
-    pending: Pending | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Need:
-    """Bytes per pool: `now` to start, `later` to have run. They differ by peaks and workspaces."""
-
-    now: Mapping[str, int]
-    later: Mapping[str, int]
 
 
 class Room:
@@ -287,8 +262,14 @@ class Room:
         return False
 
     def _would_win_back(self, engine: Engine, who: Claimant) -> bool:
-        """Whether somebody more important will want the memory back before `who` is served."""
+        """Whether somebody more important will want the memory back before `who` is served.
+
+        Of a stream that keeps time that is certain; of another it is a guess, and who has been
+        patient for long enough takes the chance.
+        """
         if not self.state.policy.patient or engine.spec.priority <= who.rank:
+            return False
+        if self.now >= who.patient_ns and not engine.demand.is_steady():
             return False
         wanted_ns = until_next_ns(engine, self.now)
         if wanted_ns is None or wanted_ns >= who.takes_ns:
@@ -364,8 +345,3 @@ class _held_below:  # noqa: N801 - reads as one of the predicates beside it
 
     def __call__(self, engine: Engine) -> bool:
         return engine.hold is None or engine.hold.priority < self.priority
-
-
-def sizes(amounts: Amounts) -> str:
-    """Bytes per pool for people: `200.0 MiB of unified`."""
-    return ", ".join(f"{sized(amount)} of {pool}" for pool, amount in amounts.items() if amount > 0)

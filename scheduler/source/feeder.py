@@ -217,7 +217,8 @@ class Feeder:
         except Exception as error:  # noqa: BLE001 - one frame's error never stops the feed
             self._end(due, _outcome(error), detail=f"{error}" or type(error).__name__)
             if isinstance(error, (UnknownModel, ShuttingDown)):
-                self._stop_because(str(error))
+                level = logging.ERROR if isinstance(error, UnknownModel) else logging.DEBUG
+                self._stop_because(str(error), level)
         else:
             self._end(due, Outcome.COMPLETED, result=result)
         self._room.set()
@@ -248,10 +249,10 @@ class Feeder:
         for listener in self.listeners:
             listener(answer)
 
-    def _stop_because(self, why: str) -> None:
+    def _stop_because(self, why: str, level: int = logging.ERROR) -> None:
         if self.stopped_by is None:
             self.stopped_by = why
-            _log.error("source %s stops: %s", self.name, why)
+            _log.log(level, "source %s stops: %s", self.name, why)
         self.stop()
 
 

@@ -15,7 +15,7 @@ class ThermalOptions(EngineOptions):
 
 
 class ThermalEngine(EnginePlugin):
-    """Payload: a 2-D array of degrees Celsius. Result: the warmest spot, None if below threshold."""
+    """Payload: a 2-D array of degrees Celsius. Result: the warmest spot, or None."""
 
     Options = ThermalOptions
     LIBRARIES = ("numpy",)

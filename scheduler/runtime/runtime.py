@@ -8,13 +8,19 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from scheduler.config import Config, load_config
-from scheduler.core.events import LeaseRevocationAsked, MemorySampled, PinChanged
+from scheduler.core.events import (
+    BudgetChanged,
+    LeaseRevocationAsked,
+    MemorySampled,
+    PinChanged,
+)
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.core.request import RequestKind
 from scheduler.errors import ShuttingDown, UnknownModel
 from scheduler.memory.budget import machine_totals
 from scheduler.memory.process import resident_bytes
 from scheduler.runtime.caller import Caller
+from scheduler.runtime.change import Change, compare
 from scheduler.runtime.clock import Clock, MonotonicClock
 from scheduler.runtime.driver import Driver
 from scheduler.runtime.lease import Lease
@@ -162,6 +168,31 @@ class Runtime:
         """
         driver = self._knowing(name).driver
         await driver.remove(name).wait()
+
+    async def reconfigure(self, config: Config) -> Change:
+        """Take over another configuration while running; what stays the same is not disturbed.
+
+        Everything is checked before anything is touched: on an error the old one stays whole. A
+        changed model ends its running work as it was, and comes back as it is now; meanwhile it is
+        unknown. Returns what was done. Raises ConfigError for what cannot change while running,
+        PluginError for an engine that is not there or refuses its options.
+        """
+        caller = self._running()
+        settings = config.settings(total_bytes=machine_totals())
+        change = compare(self.models(), config.models, self._settings, settings)
+        first_pool = next(iter(settings.pools))
+        added = [registration(config.models[name], None, None, first_pool) for name in change.added]
+        self._settings = settings
+        for pool, budget_bytes in change.budgets:
+            caller.driver.tell(BudgetChanged(pool, budget_bytes))
+        for name, pinned in change.pinned:
+            caller.driver.models[name].model = config.models[name]
+            caller.driver.tell(PinChanged(name, pinned=pinned))
+        for gone in [caller.driver.remove(name) for name in change.removed]:
+            await gone.wait()
+        for registered in added:
+            caller.driver.register(registered)
+        return change
 
     def models(self) -> dict[str, Model]:
         """The registered models by name, those included that are being removed."""

@@ -65,3 +65,24 @@ async def drain_on_signal(runtime: Runtime, limit_s: float | None = None) -> int
         return signum
     finally:
         stop.give_back()
+
+
+class Reload:
+    """Hears SIGHUP: "read your configuration again". Belongs to the main thread."""
+
+    def __init__(self) -> None:
+        self._asked = anyio.Event()
+        self._loop = running_loop()
+        signal.signal(signal.SIGHUP, self._hear)
+
+    def _hear(self, signum: int, frame: FrameType | None) -> None:
+        del signum, frame
+        self._loop.post(self._set)
+
+    def _set(self) -> None:
+        self._asked.set()
+
+    async def wait(self) -> None:
+        """Wait for the signal; several before this is called again count as one."""
+        await self._asked.wait()
+        self._asked = anyio.Event()

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 from importlib import import_module
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
@@ -23,6 +25,7 @@ from scheduler.config.check import check
 from scheduler.config.units import read_duration
 from scheduler.core.model import SECOND_NS
 from scheduler.core.request import NO_DEADLINE_NS
+from scheduler.errors import ConfigError, PluginError
 from scheduler.memory.budget import machine_totals
 from scheduler.memory.host import host_probes
 from scheduler.memory.process import Baseline
@@ -33,9 +36,11 @@ from scheduler.report.report import SourceReport
 from scheduler.report.summary import render_summary
 from scheduler.runtime.clock import Clock, MonotonicClock
 from scheduler.runtime.runtime import Runtime
-from scheduler.runtime.signals import SIGNAL_STATUS, drain_on_signal
+from scheduler.runtime.signals import SIGNAL_STATUS, Reload, drain_on_signal
 from scheduler.sink.outlets import build_sinks
 from scheduler.source.feeds import build_sources
+from scheduler.transport.news import News
+from scheduler.transport.security import Credentials, read_credentials
 
 if TYPE_CHECKING:
     from anyio.abc import TaskGroup
@@ -43,6 +48,9 @@ if TYPE_CHECKING:
     from scheduler.plugin.engine import EnginePlugin
     from scheduler.sink.sink import Outlet
     from scheduler.source.feeds import Feeds
+    from scheduler.transport.mqtt import MqttTransport
+
+_log = logging.getLogger(__name__)
 
 PICTURES_PER_SECOND = 4
 
@@ -61,6 +69,7 @@ def run(
     """Run the models, sources and sinks of CONFIG until the sources end, or a signal comes.
 
     SIGINT and SIGTERM drain: what runs may end, everything is unloaded. A second one ends at once.
+    SIGHUP reads CONFIG again: models and budgets change while it runs, the rest needs a restart.
     """
     with reported():
         read = load_config(config)
@@ -77,9 +86,10 @@ def run(
             timeline=timeline,
         )
         sinks = build_sinks(read.sinks)
+        mqtt = _mqtt(read)
     _log_to_console()
     tame_malloc()
-    at_work = AtWork(read, clock, recorders, sinks, plugins)
+    at_work = AtWork(config, read, clock, recorders, sinks, plugins, mqtt=mqtt)
     status = anyio.run(at_work.run, duration_ns)
     if at_work.finish() or status:
         raise typer.Exit(status or NO)
@@ -92,37 +102,65 @@ def _duration_ns(text: str) -> int:
         raise typer.BadParameter(str(error), param_hint="--duration") from error
 
 
+def _mqtt(config: Config) -> tuple[News, Credentials] | None:
+    """What has to be there before the runtime, where the configuration names a broker."""
+    if config.mqtt is None:
+        return None
+    if find_spec("aiomqtt") is None:
+        raise ConfigError(["mqtt: needs the package aiomqtt; pip install 'rota[mqtt]'"])
+    return News(), read_credentials(config.mqtt)
+
+
 def _refuse_hopeless(config: Config) -> None:
     """A model that never fits would only ever be refused: say so instead of running."""
-    fatal = [f.text for f in check(config, machine_totals()) if f.fatal]
+    fatal = _fatal(config)
     if fatal:
         complain("\n".join(fatal))
         raise typer.Exit(NO)
 
 
+def _fatal(config: Config) -> list[str]:
+    return [finding.text for finding in check(config, machine_totals()) if finding.fatal]
+
+
+def _workable(path: Path) -> Config:
+    """The configuration as it is now. Raises ConfigError when it is wrong or hopeless."""
+    config = load_config(path)
+    fatal = _fatal(config)
+    if fatal:
+        raise ConfigError(fatal)
+    return config
+
+
 def _log_to_console() -> None:
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(message)s",
-        handlers=[RichHandler(console=Console(stderr=True), show_path=False)],
-    )
+    """Coloured for a person, plain lines for a file or a journal."""
+    console = Console(stderr=True)
+    handler: logging.Handler = logging.StreamHandler()
+    if console.is_terminal:
+        handler = RichHandler(console=console, show_path=False)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", handlers=[handler])
 
 
 class AtWork:
     """One run, from the baseline to the summary."""
 
-    def __init__(
+    def __init__(  # noqa: PLR0917 - one caller, just above
         self,
+        path: Path,
         config: Config,
         clock: Clock,
         recorders: Recorders,
         sinks: list[Outlet],
         plugins: dict[str, type[EnginePlugin]],
+        *,
+        mqtt: tuple[News, Credentials] | None = None,
     ) -> None:
+        self._path = path
         self._config = config
         self._clock = clock
         self._recorders = recorders
         self._sinks = sinks
+        self._mqtt = mqtt
         self._story = Story(plugins)
         self._console = Console()
         self._status = 0
@@ -130,6 +168,7 @@ class AtWork:
             for library in plugin.LIBRARIES:
                 import_module(library)
         release_free_memory()
+        gc.freeze()  # What is imported by now is not searched for garbage at every load and unload.
         self._baseline = Baseline()
         self._started_ns = clock.now_ns()
 
@@ -138,9 +177,10 @@ class AtWork:
 
         Returns the exit status: 0, or 128 + the signal's number.
         """
-        runtime = Runtime.from_config(
-            self._config, observers=self._recorders.observers(), clock=self._clock
-        )
+        observers = self._recorders.observers()
+        if self._mqtt is not None:
+            observers.append(self._mqtt[0])
+        runtime = Runtime.from_config(self._config, observers=observers, clock=self._clock)
         async with runtime:
             feeds = build_sources(
                 self._config.sources,
@@ -152,12 +192,15 @@ class AtWork:
             async with anyio.create_task_group() as beside:
                 beside.start_soon(self._sampler(runtime).run)
                 beside.start_soon(self._stop_on_signal, runtime, beside)
+                beside.start_soon(self._reload_on_signal, runtime)
                 if duration_ns is not None:
                     beside.start_soon(self._stop_after, duration_ns, feeds)
+                if self._mqtt is not None:
+                    beside.start_soon(self._transport(runtime, *self._mqtt).run)
                 if self._console.is_terminal:
                     beside.start_soon(self._draw, runtime)
                 await feeds.run()
-                if not self._config.sources:
+                if not self._config.sources or self._config.mqtt is not None:
                     await self._clock.sleep_until(self._end_ns(duration_ns))
                 beside.cancel_scope.cancel()
             self._attach(feeds)
@@ -171,6 +214,31 @@ class AtWork:
             baseline=self._baseline,
             period_ns=self._config.memory.sample,
         )
+
+    def _transport(self, runtime: Runtime, news: News, credentials: Credentials) -> MqttTransport:
+        from scheduler.transport.mqtt import MqttTransport  # noqa: PLC0415 - an extra
+
+        assert self._config.mqtt is not None  # noqa: S101 - who has credentials has a broker
+        return MqttTransport(
+            runtime,
+            self._config.mqtt,
+            node=self._config.node,
+            news=news,
+            settings=self._config.settings(machine_totals()),
+            credentials=credentials,
+            clock=self._clock,
+        )
+
+    async def _reload_on_signal(self, runtime: Runtime) -> None:
+        """Take over the file as it is now. A wrong one is named, and changes nothing."""
+        reload = Reload()
+        while True:
+            await reload.wait()
+            try:
+                config = _workable(self._path)
+                _log.info("%s: %s", self._path, await runtime.reconfigure(config))
+            except (ConfigError, PluginError) as error:
+                _log.error("%s\n%s stays as it was", error, self._path)
 
     async def _stop_on_signal(self, runtime: Runtime, beside: TaskGroup) -> None:
         self._status = SIGNAL_STATUS + await drain_on_signal(runtime)

@@ -7,6 +7,7 @@ from pydantic import BeforeValidator, Field
 
 from scheduler.config.memory import Memory, PoolConfig
 from scheduler.config.model import DEFAULT_POOL, Model, Rules
+from scheduler.config.mqtt import Mqtt
 from scheduler.config.name import Name, host_node
 from scheduler.config.scheduling import Scheduling
 from scheduler.config.section import Count, Section
@@ -44,6 +45,7 @@ class Config(Section):
     )
     sources: dict[Name, SourceConfig] = Field(default_factory=dict)
     sinks: dict[Name, SinkConfig] = Field(default_factory=dict)
+    mqtt: Mqtt | None = None
 
     def settings(self, total_bytes: Mapping[str, int]) -> Settings:
         """Return what the core is told, on a machine that has `total_bytes` in each pool.

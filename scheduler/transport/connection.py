@@ -1,0 +1,230 @@
+"""One standing connection to the broker: it comes back by itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import aiomqtt
+import anyio
+
+from scheduler.runtime.clock import Clock
+from scheduler.transport.backoff import Backoff
+from scheduler.transport.message import Message
+from scheduler.transport.outbox import Letter, OnRefused, Outbox
+from scheduler.transport.wire import Wire
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+TAKEN_OVER = 0x8E
+"""MQTT 5's reason code of a session that another connection took over."""
+
+REFUSED = 0x80
+"""Reason codes from here on are failures."""
+
+FAREWELL_S = 1.0
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Link:
+    """Where the broker is and who we are to it."""
+
+    host: str
+    port: int
+    client_id: str
+    keepalive_s: int = 8
+    session_expiry_s: int = 30
+    packet_max_bytes: int = 2**28 - 1
+    tls: SSLContext | None = None
+    username: str | None = None
+    password: str | None = None
+
+    def __str__(self) -> str:
+        return f"{self.host}:{self.port} as {self.client_id}"
+
+
+class Connection:
+    """Connects, subscribes, and then calls `on_up`; after a loss it does all of it again.
+
+    The session is resumed, so what the broker took for us in between comes then. `on_message` gets
+    every message in the call that reads it: it must be quick, and never raise. `will` is asked for
+    anew for each connection.
+    """
+
+    def __init__(
+        self,
+        link: Link,
+        *,
+        filters: tuple[str, ...],
+        on_message: Callable[[Message], None],
+        clock: Clock,
+        on_up: Callable[[], None] | None = None,
+        will: Callable[[], Message] | None = None,
+        backoff: Backoff | None = None,
+    ) -> None:
+        self.outbox = Outbox()
+        self.losses = 0
+        self._link = link
+        self._filters = filters
+        self._on_message = on_message
+        self._on_up = on_up
+        self._will = will
+        self._clock = clock
+        self._backoff = backoff or Backoff()
+        self._wire: Wire | None = None
+        self._has_been_up = False
+        self._up_ns: int | None = None
+        self._fault: str | None = None
+        self._packet_max_bytes = link.packet_max_bytes
+
+    @property
+    def is_up(self) -> bool:
+        """Connected, and subscribed to everything."""
+        return self._wire is not None
+
+    @property
+    def packet_max_bytes(self) -> int:
+        """The largest packet that the broker last said it takes."""
+        return self._packet_max_bytes
+
+    def send(self, message: Message, *, keeps: bool = True, on_refused: OnRefused = None) -> None:
+        """Send, or with `keeps` keep for later what cannot go now. Never raises, never waits."""
+        letter = self.outbox.letter(message, self._clock.now_ns(), on_refused)
+        if not self._post(letter) and keeps:
+            self.outbox.keep(letter)
+
+    def _post(self, letter: Letter) -> bool:
+        if self._wire is None:
+            return False
+        try:
+            number = self._wire.post(letter.message)
+        except aiomqtt.MqttError:
+            return False
+        except ValueError as error:
+            _log.warning("an answer to %.100r cannot be sent: %s", letter.message.topic, error)
+            return True
+        if number is not None:
+            self.outbox.sent(number, letter)
+        return True
+
+    def _published(self, number: int, code: int) -> None:
+        letter = self.outbox.acknowledged(number)
+        if letter is None or code < REFUSED:
+            return
+        if letter.on_refused is not None:
+            letter.on_refused(code)
+        else:
+            _log.warning("the broker refuses what goes to %s: %#x", letter.message.topic, code)
+
+    async def run(self) -> None:
+        """Stay connected until cancelled; then what was sent last goes out, and we disconnect."""
+        while True:
+            self._up_ns = None
+            error = await self._connect_once()
+            lasted_s = None if self._up_ns is None else (self._clock.now_ns() - self._up_ns) / 1e9
+            delay_s = self._backoff.delay_s(lasted_s, taken_over=_reason_code(error) == TAKEN_OVER)
+            self._tell(error)
+            await anyio.sleep(delay_s)
+
+    async def _connect_once(self) -> Exception:
+        """Serve one connection; returns why it could not be made, or ended."""
+        wire = self._make_wire()
+        try:
+            with anyio.CancelScope(shield=True):  # a cancelled connect would go on in its thread
+                await wire.connect()
+        except (aiomqtt.MqttError, OSError) as error:
+            return error
+        try:
+            await wire.listen(self._filters)
+            self._went_up(wire)
+            await wire.lost()
+        except aiomqtt.MqttError as error:
+            return error
+        finally:
+            self._went_down()
+            with anyio.CancelScope(shield=True), anyio.move_on_after(FAREWELL_S):
+                await _close(wire)
+        raise AssertionError("`lost` only ends by raising")
+
+    def _make_wire(self) -> Wire:
+        link = self._link
+        return Wire(
+            link.host,
+            link.port,
+            client_id=link.client_id,
+            on_message=self._on_message,
+            on_published=self._published,
+            keepalive_s=link.keepalive_s,
+            session_expiry_s=link.session_expiry_s,
+            packet_max_bytes=link.packet_max_bytes,
+            will=None if self._will is None else self._will(),
+            tls=link.tls,
+            username=link.username,
+            password=link.password,
+            resumes=self._has_been_up,
+        )
+
+    def _went_up(self, wire: Wire) -> None:
+        self._wire = wire
+        self._packet_max_bytes = wire.packet_max_bytes
+        now_ns = self._up_ns = self._clock.now_ns()
+        if self._fault is not None or not self._has_been_up:
+            _log.info("connected to the broker %s", self._link)
+        self._fault = None
+        self._has_been_up = True
+        for letter in self.outbox.take(now_ns):
+            if not self._post(letter):
+                self.outbox.keep(letter)
+                break
+        if self._on_up is not None:
+            self._on_up()
+
+    def _went_down(self) -> None:
+        if self._wire is not None:
+            self._wire = None
+            self.losses += 1
+        for letter in self.outbox.connection_lost():
+            _log.warning(
+                "what goes to %.100r broke the connection; it is given up", letter.message.topic
+            )
+            if letter.on_refused is not None:
+                letter.on_refused(REFUSED)
+
+    def _tell(self, error: Exception) -> None:
+        """Log what is wrong, once for as long as it stays the same."""
+        has_rival = self._backoff.has_rival
+        if has_rival:
+            fault = (
+                f"the broker at {self._link.host}:{self._link.port} closes one connection after "
+                f"the other: another client seems to use the client id {self._link.client_id}; "
+                "give each node its own mqtt.client_id, or leave the key out"
+            )
+        else:
+            cause = error.__cause__ or error
+            fault = f"no connection to the broker {self._link}: {cause}; trying again"
+        if fault != self._fault:
+            self._fault = fault
+            _log.log(logging.ERROR if has_rival else logging.WARNING, "%s", fault)
+
+
+async def _close(wire: Wire) -> None:
+    try:
+        await wire.close()
+    except (aiomqtt.MqttError, OSError, ValueError) as error:
+        _log.debug("the broker was gone before we could take leave: %s", error)
+
+
+def _reason_code(error: BaseException | None) -> int | None:
+    """The reason code that the broker gave, in the error or in what caused it."""
+    while error is not None:
+        code = getattr(error, "rc", None)
+        value = getattr(code, "value", code)
+        if isinstance(value, int):
+            return value
+        error = error.__cause__
+    return None

@@ -1,0 +1,107 @@
+"""Control messages: what an operator may ask of a node.
+
+`PREFIX/NODE/control/VERB` with `{"model": "faces"}`, or the bare name, for
+
+    load, unload, pin, unpin    the model's engine; answered when it is done
+    drain                       `{"limit_s": 5}`: stop taking requests, let running ones end
+    dump                        the last steps of the scheduler, as lines of a trace
+    status                      the whole state
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from datetime import datetime, timezone
+from typing import TYPE_CHECKING, Any
+
+from scheduler.config.units import quoted
+from scheduler.sink.plain import Plain
+from scheduler.trace.header import Header
+from scheduler.trace.line import encode_header, encode_record
+from scheduler.transport.answer import Answer
+from scheduler.transport.refusal import bad_request
+
+if TYPE_CHECKING:
+    from scheduler.core.settings import Settings
+    from scheduler.runtime.clock import Clock
+    from scheduler.runtime.runtime import Runtime
+    from scheduler.transport.news import News
+    from scheduler.transport.orders import Carry, Order
+
+TRACE = "application/x-ndjson"
+
+
+class Control:
+    """The verbs of `control`. `settings` head a dump, so that it can be read like any trace."""
+
+    def __init__(
+        self, runtime: Runtime, news: News, *, node: str, settings: Settings, clock: Clock
+    ) -> None:
+        self._runtime = runtime
+        self._news = news
+        self._node = node
+        self._settings = settings
+        self._clock = clock
+
+    @property
+    def verbs(self) -> Mapping[str, Carry]:
+        """What can be asked, by name."""
+        return {
+            "load": self._load,
+            "unload": self._unload,
+            "pin": self._pin,
+            "unpin": self._unpin,
+            "drain": self._drain,
+            "dump": self._dump,
+            "status": self._status,
+        }
+
+    async def _load(self, order: Order) -> Mapping[str, Any]:
+        order.only("model")
+        await self._runtime.load(order.text("model"))
+        return {"model": order.text("model"), "loaded": True}
+
+    async def _unload(self, order: Order) -> Mapping[str, Any]:
+        order.only("model")
+        await self._runtime.unload(order.text("model"))
+        return {"model": order.text("model"), "loaded": False}
+
+    async def _pin(self, order: Order) -> Mapping[str, Any]:
+        order.only("model")
+        self._runtime.pin(order.text("model"))
+        return {"model": order.text("model"), "pinned": True}
+
+    async def _unpin(self, order: Order) -> Mapping[str, Any]:
+        order.only("model")
+        self._runtime.unpin(order.text("model"))
+        return {"model": order.text("model"), "pinned": False}
+
+    async def _drain(self, order: Order) -> Mapping[str, Any]:
+        order.only("limit_s")
+        limit_s = order.said.get("limit_s")
+        if limit_s is not None and not _is_seconds(limit_s):
+            raise bad_request(f"limit_s is {quoted(limit_s)}; send a number of seconds")
+        return {"drained": await self._runtime.drain(limit_s)}
+
+    async def _dump(self, order: Order) -> Answer:
+        order.only()
+        records = list(self._news.flight)
+        header = Header(
+            node=self._node,
+            started_at=datetime.now(timezone.utc).isoformat(),
+            started_ns=self._clock.now_ns(),
+            settings=self._settings,
+        )
+        lines = [encode_header(header), *map(encode_record, records)]
+        return Answer(b"".join(lines), TRACE, (("outcome", "completed"),))
+
+    async def _status(self, order: Order) -> Mapping[str, Any]:
+        order.only()
+        told: Mapping[str, Any] = Plain().value(self._runtime.snapshot())
+        return told
+
+
+def _is_seconds(value: Any) -> bool:
+    is_number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    return is_number and math.isfinite(value) and value >= 0

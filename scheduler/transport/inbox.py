@@ -1,0 +1,132 @@
+"""Requests in hand: those that are handled, and those that wait for a hand to be free."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from scheduler.transport.message import Message
+from scheduler.transport.refusal import Refusal, RefusalCode
+from scheduler.transport.replies import Reply
+from scheduler.transport.terms import Terms
+
+RETRY_AFTER_MS = 100
+
+
+@dataclass(slots=True, kw_only=True, eq=False)
+class Work:
+    """One request that was taken in. `held_bytes` is what it takes until it is answered."""
+
+    model: str
+    message: Message
+    content_type: str
+    terms: Terms
+    reply: Reply
+    arrived_ns: int
+    held_bytes: int
+    key: object = field(default=None)
+
+    def rest_ns(self, now_ns: int) -> int | None:
+        """What is left until its deadline; None where it has none of its own."""
+        deadline_ns = self.terms.deadline_ns
+        return None if deadline_ns is None else self.arrived_ns + deadline_ns - now_ns
+
+    def is_stale(self, now_ns: int) -> bool:
+        """Whether its answer is of no use any more."""
+        rest_ns = self.rest_ns(now_ns)
+        return rest_ns is not None and rest_ns <= 0
+
+
+class Inbox:
+    """Bounded by the number handled at a time, the number that waits, and the bytes of both.
+
+    `start` begins to handle a request, `drop` is told of one whose time ran out while it waited.
+    When there is no room, what has gone stale is dropped first, oldest first; then the newcomer is
+    refused as busy.
+    """
+
+    def __init__(
+        self,
+        *,
+        in_flight: int,
+        limit: int,
+        limit_bytes: int,
+        start: Callable[[Work], None],
+        drop: Callable[[Work], None],
+    ) -> None:
+        self.stale = 0
+        self.busy = 0
+        self._in_flight = in_flight
+        self._limit = limit
+        self._limit_bytes = limit_bytes
+        self._start = start
+        self._drop = drop
+        self._waiting: deque[Work] = deque()
+        self._handled = 0
+        self._bytes = 0
+
+    def __len__(self) -> int:
+        return len(self._waiting)
+
+    @property
+    def held_bytes(self) -> int:
+        """What all requests in hand take."""
+        return self._bytes
+
+    def put(self, work: Work, now_ns: int) -> None:
+        """Handle a request now or when there is a hand for it. Raises Refusal when it is full."""
+        if work.held_bytes > self._limit_bytes:
+            raise Refusal(
+                RefusalCode.TOO_LARGE,
+                f"the request takes {work.held_bytes} bytes; the node holds {self._limit_bytes}",
+            )
+        if not self._has_room(work):
+            self._drop_stale(now_ns)
+        if not self._has_room(work):
+            self.busy += 1
+            raise Refusal(
+                RefusalCode.BUSY,
+                f"{self._handled} requests are being handled and {len(self)} wait; try later",
+                retry_after_ms=RETRY_AFTER_MS,
+            )
+        self._bytes += work.held_bytes
+        if self._handled < self._in_flight:
+            self._handled += 1
+            self._start(work)
+        else:
+            self._waiting.append(work)
+
+    def done(self, work: Work, now_ns: int) -> None:
+        """A request has been answered: the next that is still of use is handled."""
+        self._bytes -= work.held_bytes
+        self._handled -= 1
+        while self._waiting and self._handled < self._in_flight:
+            waiting = self._waiting.popleft()
+            if waiting.is_stale(now_ns):
+                self._let_go(waiting)
+            else:
+                self._handled += 1
+                self._start(waiting)
+
+    def empty(self) -> list[Work]:
+        """Take out all that waits; the caller answers it."""
+        waiting, self._waiting = list(self._waiting), deque()
+        self._bytes -= sum(work.held_bytes for work in waiting)
+        return waiting
+
+    def _has_room(self, work: Work) -> bool:
+        fits = self._bytes + work.held_bytes <= self._limit_bytes
+        return fits and (self._handled < self._in_flight or len(self) < self._limit)
+
+    def _drop_stale(self, now_ns: int) -> None:
+        stale = [work for work in self._waiting if work.is_stale(now_ns)]
+        if stale:
+            self._waiting = deque(w for w in self._waiting if not w.is_stale(now_ns))
+            for work in stale:
+                self._let_go(work)
+
+    def _let_go(self, work: Work) -> None:
+        self.stale += 1
+        self._bytes -= work.held_bytes
+        self._drop(work)

@@ -1,0 +1,209 @@
+"""The MQTT edge: requests, orders and leases come in from a broker, answers and state go out.
+
+    broker ── requests ──► RequestDesk ── infer ──► Runtime
+       ▲ ▲                     │                      │ records
+       │ └──────  answers ─────┘                    News
+       │                                              │
+       ├── status, state, memory, events ◄── Presence, Board
+       └── control, leases ──► OrderDesk ──► Control, Leases ──► Runtime
+
+Two connections, so that a flood of requests never stands before an order. asyncio only.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from typing import TYPE_CHECKING
+
+import anyio
+
+from scheduler.runtime.clock import Clock, MonotonicClock
+from scheduler.transport.board import Board
+from scheduler.transport.connection import Connection, Link
+from scheduler.transport.control import Control
+from scheduler.transport.hands import Hands
+from scheduler.transport.leases import RUNS_PER_SECOND, Leases
+from scheduler.transport.orders import OrderDesk
+from scheduler.transport.presence import STALLED_NS, Presence
+from scheduler.transport.replies import ENVELOPE_BYTES, Replies
+from scheduler.transport.requests import RequestDesk
+from scheduler.transport.security import Credentials, read_credentials
+from scheduler.transport.topics import ReplyRule, Topics
+
+if TYPE_CHECKING:
+    from scheduler.config.mqtt import Mqtt
+    from scheduler.core.settings import Settings
+    from scheduler.runtime.runtime import Runtime
+    from scheduler.transport.message import Message
+    from scheduler.transport.news import News
+
+SECOND_NS = 1_000_000_000
+
+OVERSIZE = 4
+"""Packets of up to so many times `max_request` are read, to be refused with a reason. The broker
+drops larger ones."""
+
+PACKET_MAX_BYTES = 2**28 - 1
+"""MQTT's own limit."""
+
+FLUSH_S = 1.0
+"""How long the last answers may take to go out."""
+
+
+class MqttTransport:
+    """Serves a runtime over MQTT: `async with runtime:`, then `await transport.run()`.
+
+    `news` must be among the runtime's observers, `settings` be the runtime's own. `credentials` are
+    those read before; ConfigError is raised when they cannot be read.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        config: Mqtt,
+        *,
+        node: str,
+        news: News,
+        settings: Settings,
+        credentials: Credentials | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        credentials = credentials or read_credentials(config)
+        self.session = os.urandom(4).hex()
+        clock = clock or MonotonicClock()
+        self._runtime = runtime
+        self._news = news
+        self._hands = Hands()
+        topics = self._topics = Topics(config.prefix, node)
+        rule = ReplyRule(config.prefix, config.response_topics)
+        self._presence = Presence(
+            topics.status, self.session, faults=self._faults, facts={"node": node}
+        )
+        self.requests = Connection(
+            _link(config, node, self.session, credentials),
+            filters=topics.of_requests,
+            on_message=self._take_request,
+            clock=clock,
+            on_up=self._presence.refresh,
+        )
+        self.orders = Connection(
+            _link(config, node, self.session, credentials, "-control"),
+            filters=(*topics.of_orders, topics.status),
+            on_message=self._take_order,
+            clock=clock,
+            on_up=self._came_up,
+            will=self._presence.will,
+        )
+        self._presence.speak_through(self.orders)
+        leases = Leases(
+            runtime,
+            news,
+            ttl_max_ns=config.lease_ttl,
+            started_at=int(time.time() * RUNS_PER_SECOND),
+            clock=clock,
+        )
+        replies = [
+            Replies(
+                connection,
+                topics,
+                rule,
+                max_bytes=config.max_response,
+                ids_start=f"{self.session}{kind}",
+            )
+            for connection, kind in ((self.requests, ""), (self.orders, "c"))
+        ]
+        self.request_desk = RequestDesk(
+            runtime,
+            config,
+            topics=topics,
+            replies=replies[0],
+            clock=clock,
+            hands=self._hands,
+            lease_of=leases.lease_of,
+        )
+        control = Control(runtime, news, node=node, settings=settings, clock=clock)
+        self.order_desk = OrderDesk(
+            {"control": control.verbs, "leases": leases.verbs},
+            topics=topics,
+            replies=replies[1],
+            clock=clock,
+            hands=self._hands,
+        )
+        leases.answer_through(self.order_desk)
+        self._board = Board(
+            runtime,
+            news,
+            topics=topics,
+            connection=self.orders,
+            replies=replies[0],
+            positions=self.request_desk.positions,
+            beat=self._presence.refresh,
+        )
+
+    async def run(self) -> None:
+        """Serve until cancelled. Then everything under way is answered, and we say goodbye."""
+        async with anyio.create_task_group() as lines:
+            scopes = [anyio.CancelScope(shield=True), anyio.CancelScope(shield=True)]
+            try:
+                self._hands.open()
+                for connection, scope in zip((self.requests, self.orders), scopes, strict=True):
+                    lines.start_soon(_stay, connection, scope)
+                await self._board.run()
+            finally:
+                with anyio.CancelScope(shield=True), anyio.move_on_after(FLUSH_S):
+                    await self._say_goodbye()
+                for scope in scopes:
+                    scope.cancel()
+
+    async def _say_goodbye(self) -> None:
+        self.request_desk.close()
+        await self._hands.close()
+        self._presence.leave()
+        lines = (self.requests, self.orders)
+        while any(len(line.outbox) and line.is_up for line in lines):  # noqa: ASYNC110 - once, at the end
+            await anyio.sleep(0.005)
+
+    def _take_request(self, message: Message) -> None:
+        self.request_desk.take(message)
+
+    def _take_order(self, message: Message) -> None:
+        if message.topic == self._topics.status:
+            self._presence.take(message)
+        else:
+            self.order_desk.take(message)
+
+    def _came_up(self) -> None:
+        self._presence.came_up()
+        self._board.came_up()
+
+    def _faults(self) -> list[str]:
+        """What keeps the node from serving, each as a sentence."""
+        faults = []
+        if not self.requests.is_up:
+            faults.append("requests are not subscribed to yet")
+        if self._runtime.snapshot().draining:
+            faults.append("it drains: nothing new is taken on")
+        elif self._runtime.oldest_runnable_ns() > STALLED_NS:
+            faults.append("the scheduler does not get on; see the node's log")
+        return faults
+
+
+async def _stay(connection: Connection, scope: anyio.CancelScope) -> None:
+    with scope:
+        await connection.run()
+
+
+def _link(config: Mqtt, node: str, session: str, credentials: Credentials, part: str = "") -> Link:
+    client_id = config.client_id or f"rota-{node}-{session}"
+    return Link(
+        host=config.url.host,
+        port=config.url.port,
+        client_id=client_id + part,
+        keepalive_s=config.keepalive // SECOND_NS,
+        session_expiry_s=config.session_expiry // SECOND_NS,
+        packet_max_bytes=min(OVERSIZE * config.max_request + ENVELOPE_BYTES, PACKET_MAX_BYTES),
+        tls=credentials.tls,
+        username=config.username,
+        password=credentials.password,
+    )

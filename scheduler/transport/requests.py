@@ -1,0 +1,264 @@
+"""Requests for inference: from a message to the scheduler, and the answer back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Hashable
+from typing import TYPE_CHECKING, Any
+
+import anyio
+from anyio import to_thread
+
+from scheduler.core.outcome import Outcome, ReasonCode
+from scheduler.runtime.payload import payload_bytes
+from scheduler.transport.answer import Answer, encode_refusal, encode_result
+from scheduler.transport.failure import FOR_GOOD, expired, refusal_of
+from scheduler.transport.inbox import Inbox, Work
+from scheduler.transport.news import ASKING, Ticket
+from scheduler.transport.payload import (
+    SMALL_BYTES,
+    Body,
+    content_type_of,
+    decode,
+    is_quick,
+    needed_bytes,
+)
+from scheduler.transport.refusal import Refusal, RefusalCode, bad_request, too_large
+from scheduler.transport.remembered import Remembered
+from scheduler.transport.terms import Terms, read_terms
+
+if TYPE_CHECKING:
+    from scheduler.config.mqtt import Mqtt
+    from scheduler.runtime.clock import Clock
+    from scheduler.runtime.lease import Lease
+    from scheduler.runtime.runtime import Runtime
+    from scheduler.transport.hands import Hands
+    from scheduler.transport.message import Message
+    from scheduler.transport.replies import Replies, Reply
+    from scheduler.transport.topics import Address, Topics
+
+CODING_THREADS = 2
+"""Payloads decoded and results encoded at a time: more would take memory and processor from
+engines."""
+
+PARTS_MAX = 1000
+"""A result of more parts than this is not encoded in the event loop."""
+
+WARNED_MAX = 256
+
+STOPPING = (ReasonCode.SHUTTING_DOWN, "the node stops")
+
+_log = logging.getLogger(__name__)
+
+
+class RequestDesk:
+    """Takes requests in, and answers each once.
+
+    `take` is called for every message, in the call that read it. Whatever can be said without
+    decoding is said there, so that nothing malformed, stale or doubled takes part in the queue.
+    `lease_of` finds the lease of a fencing token, or raises Refusal.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        config: Mqtt,
+        *,
+        topics: Topics,
+        replies: Replies,
+        clock: Clock,
+        hands: Hands,
+        lease_of: Callable[[int], Lease],
+    ) -> None:
+        self.positions: dict[Ticket, Reply] = {}
+        """Requests that wait and want to be told where they stand."""
+        self.inbox = Inbox(
+            in_flight=config.inbox.in_flight,
+            limit=config.inbox.limit,
+            limit_bytes=config.inbox.bytes,
+            start=self._start,
+            drop=self._drop,
+        )
+        self.remembered = Remembered()
+        self._runtime = runtime
+        self._max_bytes = config.max_request
+        self._topics = topics
+        self._replies = replies
+        self._now_ns = clock.now_ns
+        self._lease_of = lease_of
+        self._warned: set[str] = set()
+        self._coding = anyio.CapacityLimiter(CODING_THREADS)
+        self._hands = hands
+
+    def take(self, message: Message) -> None:
+        """Take in one message. Never raises, never waits."""
+        address = self._topics.read(message.topic)
+        if address is None or (message.retain and not message.payload):
+            return
+        reply, refusal = self._replies.address(message, address)
+        try:
+            if refusal is not None:
+                raise refusal
+            self._refuse_retained(message)
+            self._admit(message, address, reply)
+        except Refusal as refused:
+            self._replies.refuse(reply, refused)
+
+    def close(self) -> None:
+        """Answer what waits for a hand; what is in hand answers as it is cancelled."""
+        for work in self.inbox.empty():
+            self._answer(work, Refusal(*STOPPING))
+
+    def _refuse_retained(self, message: Message) -> None:
+        if not message.retain:
+            return
+        if message.topic not in self._warned and len(self._warned) < WARNED_MAX:
+            self._warned.add(message.topic)
+            _log.warning(
+                "a retained request on %.100r is refused: the broker would send it at every start; "
+                "remove it with an empty retained message",
+                message.topic,
+            )
+        raise Refusal(
+            RefusalCode.RETAINED,
+            "a retained request would be sent again at every start; publish it without retain",
+        )
+
+    def _admit(self, message: Message, address: Address, reply: Reply) -> None:
+        if len(message.payload) > self._max_bytes:
+            raise too_large(
+                f"the request has {len(message.payload)} bytes; at most {self._max_bytes} are taken"
+            )
+        terms = read_terms(message.user, message.expiry_s)
+        kind = content_type_of(message.content_type, message.payload)
+        now_ns = self._now_ns()
+        key = _key(message, address, terms)
+        digest = 0 if key is None else hash((address.name, kind, message.payload))
+        if key is not None:
+            seen = self.remembered.find(key, digest, reply, now_ns)
+            if seen is not None:
+                if seen.answer is not None:
+                    self._replies.send(reply, seen.answer)
+                return
+        work = Work(
+            model=address.name,
+            message=message,
+            content_type=kind,
+            terms=terms,
+            reply=reply,
+            arrived_ns=now_ns,
+            held_bytes=needed_bytes(kind, message.payload),
+            key=key,
+        )
+        if work.is_stale(now_ns):
+            raise expired("the deadline had passed when the request came")
+        if not self._hands.is_open:
+            raise Refusal(*STOPPING)
+        self.inbox.put(work, now_ns)
+        if key is not None:
+            self.remembered.add(key, digest, reply, now_ns)
+
+    def _start(self, work: Work) -> None:
+        self._hands.start(self._handle, work)
+
+    def _drop(self, work: Work) -> None:
+        self._answer(work, expired())
+
+    async def _handle(self, work: Work) -> None:
+        answer: Answer | Refusal = refusal_of(Refusal(ReasonCode.SHUTTING_DOWN, "the node stops"))
+        try:
+            answer = await self._serve(work)
+        except Exception as error:  # noqa: BLE001 - whatever it is, who asked gets an answer
+            answer = refusal_of(error)
+        finally:
+            self._answer(work, answer)
+            self.inbox.done(work, self._now_ns())
+
+    async def _serve(self, work: Work) -> Answer:
+        body = await self._decode(work)
+        result = await self._infer(work, body)
+        return await self._encode(work, body.id or work.reply.id, result)
+
+    async def _decode(self, work: Work) -> Body:
+        kind, payload = work.content_type, work.message.payload
+        if is_quick(kind, payload):
+            return decode(kind, payload, work.terms)
+        return await to_thread.run_sync(decode, kind, payload, work.terms, limiter=self._coding)
+
+    async def _infer(self, work: Work, body: Body) -> Any:
+        work.terms = terms = body.terms
+        rest_ns = work.rest_ns(self._now_ns())
+        if rest_ns is not None and rest_ns <= 0:
+            raise expired()
+        deadline = None if rest_ns is None else rest_ns / 1e9
+        if terms.lease is not None:
+            return await self._infer_under_lease(work, terms.lease, body.payload, deadline)
+        ticket = Ticket()
+        if terms.tells_position:
+            ASKING.set(ticket)
+            self.positions[ticket] = work.reply
+        try:
+            return await self._runtime.infer(
+                work.model,
+                body.payload,
+                deadline=deadline,
+                priority=terms.priority,
+                stream=terms.stream,
+            )
+        finally:
+            self.positions.pop(ticket, None)
+
+    async def _infer_under_lease(
+        self, work: Work, token: int, payload: Any, deadline: float | None
+    ) -> Any:
+        lease = self._lease_of(token)
+        try:
+            return await lease.infer(payload, model=work.model, deadline=deadline)
+        except ValueError as error:
+            raise bad_request(str(error)) from None
+
+    async def _encode(self, work: Work, answer_id: str, result: Any) -> Answer:
+        def encode() -> Answer:
+            return encode_result(
+                result, model=work.model, answer_id=answer_id, accept=work.terms.accept
+            )
+
+        return encode() if _is_small(result) else await to_thread.run_sync(encode)
+
+    def _answer(self, work: Work, told: Answer | Refusal) -> None:
+        """Send the answer to all who wait for it, and keep it for who asks again."""
+        replies = [work.reply]
+        if isinstance(told, Refusal):
+            answer = encode_refusal(told, answer_id=work.reply.id)
+            self._replies.refused += 1
+        else:
+            answer = told
+        if work.key is not None:
+            replies = self.remembered.answered(work.key, answer) or replies
+            if isinstance(told, Refusal) and not _is_final(told):
+                self.remembered.forget(work.key)
+        for reply in replies:
+            self._replies.send(reply, answer)
+
+
+def _key(message: Message, address: Address, terms: Terms) -> Hashable:
+    """Under what a second delivery would be recognised; None where nothing tells.
+
+    A broker delivers QoS 0 once, so there correlation data say nothing: some clients use the same
+    for all their requests.
+    """
+    name = terms.request_id or address.id
+    if name is not None:
+        return (name, message.response_topic)
+    if message.correlation is not None and message.qos > 0:
+        return (message.correlation, message.response_topic)
+    return None
+
+
+def _is_final(refusal: Refusal) -> bool:
+    return refusal.outcome is Outcome.FAILED or refusal.code in FOR_GOOD
+
+
+def _is_small(result: Any) -> bool:
+    parts = len(result) if isinstance(result, (list, tuple, dict, str, bytes)) else 1
+    return parts <= PARTS_MAX and payload_bytes(result) <= SMALL_BYTES

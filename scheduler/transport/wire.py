@@ -1,0 +1,248 @@
+"""aiomqtt's client, with what this project needs of the paho client inside it.
+
+A message is handed over inside the very call that read it: there is no wait that could be
+cancelled, and so no message that is acknowledged and then lost. paho's handling of PUBLISH packets
+is replaced (see `packet`), and it raises on reason codes that MQTT has not foreseen for an
+acknowledgement, with one of which mosquitto 2.0 refuses a message that is too large.
+
+None of this is part of aiomqtt's interface, so the requirement is below 3, and tests against a
+broker hold each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import socket
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Literal
+
+import aiomqtt
+from paho.mqtt import MQTTException
+from paho.mqtt.client import MQTT_ERR_SUCCESS
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.properties import Properties
+from paho.mqtt.reasoncodes import ReasonCode
+from paho.mqtt.subscribeoptions import SubscribeOptions
+
+from scheduler.transport.message import Message
+from scheduler.transport.packet import (
+    MalformedPacketError,
+    decode_publish,
+    encode_properties,
+    packet_number,
+)
+
+if TYPE_CHECKING:
+    from ssl import SSLContext
+
+    from paho.mqtt.client import Client as Paho
+    from paho.mqtt.client import ConnectFlags, DisconnectFlags
+    from paho.mqtt.enums import MQTTErrorCode
+
+CONNECT_TIMEOUT_S = 3.0
+
+ANSWER_TIMEOUT_S = 3.0
+"""How long a broker may take to answer CONNECT, SUBSCRIBE or DISCONNECT."""
+
+TURNED_AWAY = (
+    "it closed the connection without an answer; it may want a certificate, or not like ours: see "
+    "its log"
+)
+
+NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
+"""Without it, small packets wait for the other side's delayed acknowledgement: 40 ms each."""
+
+_log = logging.getLogger(__name__)
+_library_log = logging.getLogger(f"{__name__}.library")
+_library_log.setLevel(logging.CRITICAL)
+
+OnMessage = Callable[[Message], None]
+OnPublished = Callable[[int, int], None]
+"""Takes the packet's number and the broker's reason code; 128 and above is a refusal."""
+
+
+class Wire(aiomqtt.Client):
+    """One connection to a broker, MQTT 5. Enter it to connect; `lost` returns when it is gone."""
+
+    def __init__(
+        self,
+        host: str,
+        port: int,
+        *,
+        client_id: str,
+        on_message: OnMessage,
+        on_published: OnPublished,
+        keepalive_s: int,
+        session_expiry_s: int,
+        packet_max_bytes: int,
+        will: Message | None,
+        tls: SSLContext | None,
+        username: str | None,
+        password: str | None,
+        resumes: bool,
+    ) -> None:
+        connect = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+        connect.SessionExpiryInterval = session_expiry_s
+        connect.MaximumPacketSize = packet_max_bytes
+        super().__init__(
+            host,
+            port,
+            identifier=client_id,
+            protocol=aiomqtt.ProtocolVersion.V5,
+            keepalive=keepalive_s,
+            clean_start=not resumes,
+            properties=connect,
+            will=None
+            if will is None
+            else aiomqtt.Will(will.topic, will.payload, will.qos, retain=will.retain),
+            tls_context=tls,
+            username=username,
+            password=password,
+            socket_options=NO_DELAY,
+            timeout=ANSWER_TIMEOUT_S,
+            logger=_library_log,
+        )
+        self._client.connect_timeout = CONNECT_TIMEOUT_S
+        paho = self._client
+        self._handle_ack = paho._handle_pubackcomp  # noqa: SLF001 - see above
+        paho._handle_publish = self._take_publish  # type: ignore[method-assign] # noqa: SLF001
+        paho._handle_pubackcomp = self._handle_ack_or_refusal  # type: ignore[method-assign] # noqa: SLF001
+        self.unreadable = 0
+        self._take = on_message
+        self._published = on_published
+        self.packet_max_bytes = 2**28
+        """The largest packet that the broker says it takes."""
+
+    async def connect(self) -> None:
+        """Connect. Raises MqttError, with the broker's or the TLS library's own words."""
+        self._disconnected.add_done_callback(self._lost_while_connecting)
+        try:
+            await self.__aenter__()
+        except (aiomqtt.MqttError, OSError):
+            self._client._sock_close()  # noqa: SLF001 - aiomqtt leaves it open
+            raise
+
+    def _lost_while_connecting(self, lost: asyncio.Future[None]) -> None:
+        """Aiomqtt itself would wait for an answer until its time is up."""
+        if not self._connected.done():
+            self._connected.set_exception(aiomqtt.MqttError(str(lost.exception() or TURNED_AWAY)))
+
+    async def listen(self, filters: tuple[str, ...]) -> None:
+        """Subscribe at QoS 1, with the retain flag as it was published.
+
+        Raises MqttError, also when the broker refuses a filter.
+        """
+        options = SubscribeOptions(qos=1, retainAsPublished=True)
+        granted = await self.subscribe([(topic, options) for topic in filters])
+        for topic, code in zip(filters, granted, strict=True):
+            if getattr(code, "is_failure", False):
+                raise aiomqtt.MqttError(f"the broker refuses the subscription {topic}: {code}")
+
+    def post(self, message: Message) -> int | None:
+        """Send; returns the packet's number, or None where it has gone out already.
+
+        `on_published` is called with that number when the broker has it (QoS 1), or when it is
+        written (QoS 0). Raises MqttError when there is no connection.
+        """
+        sent = self._client.publish(
+            message.topic, message.payload, message.qos, message.retain, _packed(message)
+        )
+        if sent.rc != MQTT_ERR_SUCCESS:
+            raise aiomqtt.MqttCodeError(sent.rc, "could not publish")
+        return None if sent.is_published() else sent.mid
+
+    async def lost(self) -> None:
+        """Wait until the connection is gone, then raise MqttError."""
+        async for _ in self.messages:
+            raise AssertionError("messages are handed over, never queued")
+
+    async def close(self) -> None:
+        """Disconnect, if there is still somebody to tell, and let the socket go."""
+        try:
+            await self.__aexit__(None, None, None)
+        finally:
+            self._client._sock_close()  # noqa: SLF001 - aiomqtt leaves it open after some errors
+
+    def _take_publish(self) -> MQTTErrorCode:
+        """Hand over the packet that was just read, and acknowledge it."""
+        packet = self._client._in_packet  # noqa: SLF001 - see above
+        command, body = packet["command"], packet["packet"]
+        try:
+            self._take(decode_publish(command, body))
+        except MalformedPacketError as error:
+            self.unreadable += 1
+            _log.warning("a malformed message was dropped: %s", error)
+        except Exception:  # noqa: BLE001 - raising here would cut the connection
+            _log.exception("a message could not be taken in; it is dropped")
+        number = packet_number(command, body)
+        return MQTT_ERR_SUCCESS if number is None else self._client._send_puback(number)  # noqa: SLF001
+
+    def _handle_ack_or_refusal(self, cmd: Literal["PUBACK", "PUBCOMP"]) -> MQTTErrorCode:
+        try:
+            return self._handle_ack(cmd)
+        except MQTTException:
+            return self._refused(self._client._in_packet["packet"])  # noqa: SLF001 - see above
+
+    def _refused(self, packet: bytes | bytearray) -> MQTTErrorCode:
+        """Take an acknowledgement whose reason paho does not know for a refusal."""
+        paho, mid = self._client, int.from_bytes(packet[:2], "big")
+        unspecified = ReasonCode(PacketTypes.PUBACK, "Unspecified error")
+        with paho._out_message_mutex:  # noqa: SLF001 - see above
+            if mid not in paho._out_messages:  # noqa: SLF001
+                return MQTT_ERR_SUCCESS
+            properties = Properties(PacketTypes.PUBACK)  # type: ignore[no-untyped-call]
+            return paho._do_on_publish(mid, unspecified, properties)  # noqa: SLF001
+
+    def _on_connect(
+        self,
+        client: Paho,
+        userdata: Any,
+        flags: ConnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        said = getattr(properties, "MaximumPacketSize", None)
+        if said is not None:
+            self.packet_max_bytes = said
+        super()._on_connect(client, userdata, flags, reason_code, properties)
+
+    def _on_disconnect(
+        self,
+        client: Paho,
+        userdata: Any,
+        flags: DisconnectFlags,
+        reason_code: ReasonCode,
+        properties: Properties | None = None,
+    ) -> None:
+        if not self._connected.done():
+            self._connected.set_exception(aiomqtt.MqttError(TURNED_AWAY))
+            return
+        super()._on_disconnect(client, userdata, flags, reason_code, properties)
+
+    def _on_publish(
+        self,
+        client: Paho,  # noqa: ARG002
+        userdata: Any,  # noqa: ARG002
+        mid: int,
+        reason_code: ReasonCode,
+        properties: Properties,  # noqa: ARG002
+    ) -> None:
+        self._published(mid, reason_code.value)
+
+
+def _packed(message: Message) -> Any:
+    return _Packed(encode_properties(message))
+
+
+class _Packed:
+    """What paho wants of a packet's properties: their bytes."""
+
+    __slots__ = ("_packed",)
+
+    def __init__(self, packed: bytes) -> None:
+        self._packed = packed
+
+    def pack(self) -> bytes:
+        """The bytes."""
+        return self._packed

@@ -1,0 +1,138 @@
+"""Orders: answered like requests, and never behind them."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import defaultdict
+
+import anyio
+import pytest
+
+from scheduler.trace.line import decode_header, decode_record
+
+
+async def order(node, verb, said="", **options):
+    return await node.broker.ask(f"rota/n1/control/{verb}", said, **options)
+
+
+async def test_load_unload_pin_and_unpin(make_node):
+    node = make_node()
+    script = node.scripts["echo"]
+    async with node.running():
+        assert await order(node, "load", {"model": "echo"}) == {"model": "echo", "loaded": True}
+        assert script.loads == 1
+        assert (await order(node, "pin", "echo"))["pinned"] is True
+        refused = (await order(node, "unload", "echo"))["error"]
+        assert (refused["code"], refused["outcome"]) == ("model_pinned", "rejected")
+        assert (await order(node, "unpin", "echo"))["pinned"] is False
+        assert (await order(node, "unload", "echo"))["loaded"] is False
+        assert script.unloads == 1
+
+
+async def test_status_is_the_whole_state(make_node):
+    node = make_node()
+    async with node.running():
+        told = await order(node, "status")
+    assert told["engines"][0]["model"] == "echo"
+    assert told["pools"][0]["budget_bytes"] == 1000 << 20
+
+
+async def test_a_dump_reads_like_a_trace(make_node, broker):
+    node = make_node()
+    async with node.running():
+        await broker.ask(node.infer(), {"payload": 1})
+        lines = await broker.call("rr", "-t", "rota/n1/control/dump", "-e", "r", "-n", "-W", "5")
+    header, *records = lines.rstrip(b"\n").split(b"\n")
+    assert decode_header(header).node == "n1"
+    kinds = [type(decode_record(line).event).__name__ for line in records]
+    assert "RequestArrived" in kinds
+    assert "EngineLoaded" in kinds
+
+
+async def test_a_drain_is_answered_and_the_status_says_so(make_node, broker, make_robot, code_of):
+    node, robot = make_node(), make_robot("rota/n1/status", "reply/me")
+    async with node.running():
+        await broker.ask(node.infer(), {"payload": 1})
+        assert await order(node, "drain", {"limit_s": 3}) == {"drained": True}
+        assert node.scripts["echo"].unloads == 1
+        robot.send(node.infer(), ResponseTopic="reply/me")
+        seen = {}
+        while "reply/me" not in seen or b"drains" not in seen["rota/n1/status"].payload:
+            message = await robot.next()
+            seen[message.topic] = message
+    assert code_of(seen["reply/me"]) == "shutting_down"
+
+
+@pytest.mark.parametrize(
+    ("verb", "said"),
+    [
+        ("lod", "echo"),
+        ("load", ""),
+        ("load", {"model": 5}),
+        ("load", {"modle": "echo"}),
+        ("load", [1]),
+        ("drain", {"limit_s": "5"}),
+        ("drain", {"limit_s": -1}),
+        ("drain", {"limit_s": True}),
+        ("status", {"x": 1}),
+    ],
+    ids=str,
+)
+async def test_a_wrong_order_is_refused(make_node, verb, said):
+    node = make_node()
+    async with node.running():
+        assert (await order(node, verb, said))["error"]["code"] == "bad_request"
+        assert (await order(node, "load", "nobody"))["error"]["code"] == "unknown_model"
+
+
+async def test_orders_without_a_response_topic_are_answered_below_results(make_node, make_robot):
+    node, robot = make_node(), make_robot("rota/n1/results/#")
+    async with node.running():
+        robot.send("rota/n1/control/load/7", b"echo")
+        answer = await robot.next()
+    assert answer.topic == "rota/n1/results/control/load/7"
+
+
+async def test_an_order_delivered_twice_is_carried_out_once(make_node, make_robot):
+    node, robot = make_node(), make_robot("reply/me")
+    async with node.running():
+        said = {"ResponseTopic": "reply/me", "CorrelationData": b"7"}
+        robot.send("rota/n1/control/load", b"echo", **said)
+        await robot.next()
+        node.runtime.unpin("echo")
+        await node.runtime.unload("echo")
+        robot.send("rota/n1/control/load", b"echo", **said)
+        assert (await robot.next_json())["loaded"] is True
+        assert node.scripts["echo"].loads == 1
+
+
+async def test_an_order_passes_a_thousand_frames_a_second(make_node, broker, make_robot):
+    """Each frame has 6 kB; the model takes 20 ms, so most of them wait or are refused."""
+    node, robot = make_node(), make_robot("reply/me")
+    node.scripts["echo"].answer = lambda _: time.sleep(0.02)
+    node.add("spare")
+    frame = json.dumps({"payload": "x" * 6000})
+    flood = ["-t", node.infer(), "-m", frame, "--repeat", "100000", "--repeat-delay", "0.001"]
+    taken, took = [], defaultdict(list)
+    take = node.transport.request_desk.take
+    node.transport.request_desk.take = lambda message: (taken.append(1), take(message))
+    command = ["mosquitto_pub", "-V", "5", "-p", str(broker.port), *flood]
+    async with node.running(), await anyio.open_process(command) as flooding:
+        await anyio.sleep(1)
+        started = anyio.current_time()
+        taken.clear()
+        for verb in ("status", "load", "status", "unload") * 5:
+            asked = time.perf_counter()
+            said = b"" if verb == "status" else b"spare"
+            robot.send(f"rota/n1/control/{verb}", said, ResponseTopic="reply/me")
+            assert "error" not in await robot.next_json()
+            took[verb].append(time.perf_counter() - asked)
+            await anyio.sleep(0.05)
+        rate = len(taken) / (anyio.current_time() - started)
+        flooding.kill()
+        assert node.transport.requests.losses == 0
+    assert rate > 300
+    assert max(took["status"]) < 0.1
+    # Loading and unloading collect garbage, and a test's process has much of it.
+    assert max(took["load"] + took["unload"]) < 1

@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: install demo test lint bench soak clean
+.PHONY: install demo test broker lint bench soak clean
 
 install: $(VENV)/.installed
 
@@ -24,8 +24,18 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-test: lint
+test: lint broker
 	$(BIN)/pytest
+
+# The MQTT tests start a broker of their own on a free loopback port; the program is Debian's.
+broker:
+	@PATH="$$PATH:/usr/sbin"; \
+	if ! { command -v mosquitto && command -v mosquitto_rr; } >/dev/null; then \
+	    echo "installing mosquitto and mosquitto-clients for the MQTT tests"; \
+	    SUDO=$$(command -v sudo || true); \
+	    $$SUDO apt-get update -qq && \
+	    $$SUDO env DEBIAN_FRONTEND=noninteractive apt-get install -y -qq mosquitto mosquitto-clients; \
+	fi
 
 bench: install
 	$(BIN)/pytest tests/benchmarks -o addopts= -o testpaths= --import-mode=importlib -s -q

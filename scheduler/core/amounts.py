@@ -52,3 +52,8 @@ def sized(amount: int) -> str:
             return f"{size:.0f} {unit}" if unit != "MiB" else f"{size:.1f} {unit}"
         size /= 1024
     return f"{size:.2f} GiB"
+
+
+def sizes(amounts: Amounts) -> str:
+    """Bytes per pool for people: `200.0 MiB of unified`."""
+    return ", ".join(f"{sized(amount)} of {pool}" for pool, amount in amounts.items() if amount > 0)

@@ -1,35 +1,42 @@
-"""Choosing the cheapest set that frees enough: a small exact optimisation."""
+"""Choosing the cheapest set that frees enough: a small exact optimisation.
+
+Items are put together from two halves (Horowitz and Sahni's way with subset sums): of 16 items that
+is 256 sets a side, looked at from the cheapest on, where 65,536 sets would have to be tried. So the
+answer is exact in bounded time, however alike the items are.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from operator import add, lt
 
 EXACT_UP_TO = 16
 """Candidates up to which the cheapest set is found exactly; beyond, the best are looked at."""
+WHOLE = 1 << 20
+"""Parts into which a deficit is divided when it is asked how much of it an item covers."""
 
 Item = tuple[str, int, Mapping[str, int]]
 """A name, what it costs, and what it frees per pool."""
+Subset = tuple[int, int, int, tuple[str, ...], tuple[int, ...]]
+"""Cost, how many, bytes freed in all, the names, bytes freed in each pool that is short."""
 
 
 def cheapest_cover(items: Sequence[Item], deficits: Mapping[str, int]) -> tuple[str, ...] | None:
     """The names of the cheapest set of `items` that covers every deficit, or None.
 
     Among sets of equal cost the smaller wins, then the one that frees less, then the alphabet. Up
-    to 16 useful items the answer is exact (branch and bound); of more, those are kept that cost
-    least for what they free, with what the cheap ones cannot cover alone.
+    to 16 useful items the answer is exact; of more, those are kept that cost least for what they
+    free, with what the cheap ones cannot cover alone.
     """
     useful = [item for item in items if any(item[2].get(pool, 0) > 0 for pool in deficits)]
-    useful.sort(key=lambda item: (item[1] / _relief(item[2], deficits), item[0]))
     if not _covers(useful, deficits):
         return None
     if len(useful) > EXACT_UP_TO:
         useful = _shortlist(useful, deficits)
-    return _Search(useful, deficits).run()
-
-
-def _relief(frees: Mapping[str, int], deficits: Mapping[str, int]) -> float:
-    """How much of the deficits one item covers, as a sum of shares."""
-    return sum(min(frees.get(pool, 0), short) / short for pool, short in deficits.items())
+    useful.sort(key=lambda item: item[0])
+    if len(useful) > EXACT_UP_TO:
+        return _greedy(useful, deficits)
+    return _exact(useful, deficits)
 
 
 def _covers(items: Sequence[Item], deficits: Mapping[str, int]) -> bool:
@@ -39,73 +46,82 @@ def _covers(items: Sequence[Item], deficits: Mapping[str, int]) -> bool:
     )
 
 
-def _shortlist(ranked: list[Item], deficits: Mapping[str, int]) -> list[Item]:
+# -- more items than can be looked at ---------------------------------------------------------
+
+
+def _shortlist(items: list[Item], deficits: Mapping[str, int]) -> list[Item]:
     """The cheapest for what they free, as many as it takes to cover, at least EXACT_UP_TO."""
+    ranked = sorted(
+        items, key=lambda item: (item[1] * WHOLE // _relief(item[2], deficits), item[0])
+    )
     size = EXACT_UP_TO
     while not _covers(ranked[:size], deficits):
         size += 1
-    return ranked[:size] if size == EXACT_UP_TO else _greedy(ranked[:size], deficits)
+    return ranked[:size]
 
 
-def _greedy(ranked: list[Item], deficits: Mapping[str, int]) -> list[Item]:
+def _relief(frees: Mapping[str, int], deficits: Mapping[str, int]) -> int:
+    """How much of the deficits one item covers: WHOLE for each pool that it covers alone."""
+    parts = (min(frees.get(pool, 0), short) * WHOLE // short for pool, short in deficits.items())
+    return max(sum(parts), 1)
+
+
+def _greedy(items: list[Item], deficits: Mapping[str, int]) -> tuple[str, ...]:
     """A set that covers, without what turns out not to be needed, the dearest left out first."""
-    chosen = ranked
-    for item in sorted(ranked, key=lambda item: (-item[1], item[0])):
+    chosen = items
+    for item in sorted(items, key=lambda item: -item[1]):
         rest = [other for other in chosen if other is not item]
         if _covers(rest, deficits):
             chosen = rest
-    return chosen
+    return tuple(name for name, _, _ in chosen)
 
 
-class _Search:
-    """Depth first over "take it or leave it", in the order of cost for what an item frees."""
+# -- few enough -------------------------------------------------------------------------------
 
-    def __init__(self, items: list[Item], deficits: Mapping[str, int]) -> None:
-        self.items = items
-        self.deficits = deficits
-        self.best: tuple[int, int, int, tuple[str, ...]] | None = None
 
-    def run(self) -> tuple[str, ...] | None:
-        self._look(0, [], 0, dict(self.deficits))
-        return None if self.best is None else self.best[3]
+def _exact(items: list[Item], deficits: Mapping[str, int]) -> tuple[str, ...]:
+    """The best of all sets that cover, of which there is one at least."""
+    half = len(items) // 2
+    pools = tuple(deficits)
+    others = sorted(_subsets(items[half:], pools))
+    best: Subset | None = None
+    for first in sorted(_subsets(items[:half], pools)):
+        rest = tuple(deficits[pool] - freed for pool, freed in zip(pools, first[4], strict=True))
+        found = _completed(first, others, rest, best)
+        best = found or best
+    assert best is not None, "what covers was not found"
+    return best[3]
 
-    def _look(self, index: int, chosen: list[Item], cost: int, rest: dict[str, int]) -> None:
-        if self.best is not None and cost > self.best[0]:
-            return
-        if not rest:
-            self._keep(chosen, cost)
-            return
-        remaining = self.items[index:]
-        if not _covers(remaining, rest) or not self._promises(remaining, cost, rest):
-            return
-        item = self.items[index]
-        left = {
-            pool: short - item[2].get(pool, 0)
-            for pool, short in rest.items()
-            if short > item[2].get(pool, 0)
-        }
-        if left != rest:
-            self._look(index + 1, [*chosen, item], cost + item[1], left)
-        self._look(index + 1, chosen, cost, rest)
 
-    def _promises(self, remaining: list[Item], cost: int, rest: Mapping[str, int]) -> bool:
-        """Whether this branch can be as cheap as the best: fractions of items cost no more."""
-        if self.best is None:
-            return True
-        for pool, short in rest.items():
-            bound, missing = float(cost), short
-            offers = [(price, frees.get(pool, 0)) for _, price, frees in remaining]
-            for price, freed in sorted(offers, key=lambda offer: offer[0] / max(offer[1], 1)):
-                if freed >= missing:
-                    bound += price * missing / max(freed, 1)
-                    break
-                bound, missing = bound + price, missing - freed
-            if bound > self.best[0] + 1:
-                return False
-        return True
+def _completed(
+    first: Subset, others: list[Subset], rest: tuple[int, ...], best: Subset | None
+) -> Subset | None:
+    """`first` with the best of `others` (sorted) that covers the rest, if that beats `best`."""
+    for other in others:
+        if best is not None and first[0] + other[0] > best[0]:
+            return None
+        if not any(map(lt, other[4], rest)):
+            found = _joined(first, other)
+            return found if best is None or found < best else None
+    return None
 
-    def _keep(self, chosen: list[Item], cost: int) -> None:
-        freed = sum(sum(frees.values()) for _, _, frees in chosen)
-        found = (cost, len(chosen), freed, tuple(name for name, _, _ in chosen))
-        if self.best is None or found < self.best:
-            self.best = found
+
+def _subsets(items: Sequence[Item], pools: tuple[str, ...]) -> list[Subset]:
+    """Every set that can be made of `items`, the empty one included."""
+    made: list[Subset] = [(0, 0, 0, (), (0,) * len(pools))]
+    for name, cost, frees in items:
+        freed = tuple(frees.get(pool, 0) for pool in pools)
+        alone = (cost, 1, sum(frees.values()), (name,), freed)
+        made += [_joined(subset, alone) for subset in made]
+    return made
+
+
+def _joined(first: Subset, second: Subset) -> Subset:
+    freed = tuple(map(add, first[4], second[4]))
+    return (
+        first[0] + second[0],
+        first[1] + second[1],
+        first[2] + second[2],
+        first[3] + second[3],
+        freed,
+    )

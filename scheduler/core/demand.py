@@ -57,11 +57,15 @@ class Demand:
         usual_ns = self.usual_ns()
         if self._last_ns is None or not usual_ns:
             return None
-        if now - self._last_ns > SILENT * self._longest_ns:
+        if now >= self.silent_from_ns():
             return None
         if self._steady:
             return max(now, self._last_ns + usual_ns)
         return now + usual_ns
+
+    def silent_from_ns(self) -> int:
+        """From when on nobody expects another request, if none comes until then."""
+        return (self._last_ns or 0) + SILENT * self._longest_ns + 1
 
     def usual_ns(self) -> int:
         """The usual gap between requests, 0 when too few are known."""

@@ -36,10 +36,8 @@ def expect(state: State, engine: Engine, now: int, not_before_ns: int = 0) -> No
 
 
 def is_wanted(state: State, engine: Engine, now: int) -> bool:
-    """Whether to go on trying to load an engine ahead."""
-    if engine.state is not EngineState.UNLOADED or engine.removed or state.draining:
-        return False
-    if engine.failures or never_alone(state, (engine,)) is not None:
+    """Whether to go on trying to load an engine ahead, which is not in memory."""
+    if state.draining or engine.backing_off_ns(now) or never_alone(state, (engine,)) is not None:
         return False
     return engine.demand.next_ns(now) is not None
 

@@ -1,20 +1,19 @@
-"""Memory within one pass over the queue: what is free, what is claimed, and how room is made.
+"""How room is made within one pass over the queue, and whom it is made of.
 
-Whoever waits keeps a claim on what it waits for, so those who come later in the order can only use
-what the earlier ones do not need, and never delay them (conservative backfill, as batch schedulers
-do). One claimant at a time makes room; the others may use what is free.
+One claimant at a time makes room; the others may use what is free.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from scheduler.core.amounts import Amounts, fits, larger, plus, shortage, sized, sizes, total
+from scheduler.core.amounts import larger, plus, shortage, sized, sizes, total
+from scheduler.core.balance import Balance
 from scheduler.core.claim import Claimant, Need
 from scheduler.core.engine import Engine, EngineState
 from scheduler.core.outcome import Reason, ReasonCode
-from scheduler.core.outlook import transient_bytes, unloading_bytes
+from scheduler.core.outlook import unloading_bytes
 from scheduler.core.policy import Candidate, rank
 from scheduler.core.prefetch import is_worth
 from scheduler.core.prospect import candidate, misses, service_ns, until_next_ns
@@ -26,9 +25,11 @@ if TYPE_CHECKING:
 
 Blocked = tuple[ReasonCode, str]
 """What a request waits for: a code and a sentence."""
+RUNNING: Blocked = (ReasonCode.WAITS_FOR_ENGINE, "its engine is running")
+BEHIND: Blocked = (ReasonCode.WAITS_FOR_TURN, "somebody before it waits for that memory")
 
 
-class Room:
+class Room(Balance):
     """The memory of one pass.
 
     `needed` are engines that somebody earlier in the order wants; `stopped` are engines that have
@@ -37,48 +38,15 @@ class Room:
     """
 
     def __init__(self, state: State, now: int) -> None:
-        self.state = state
+        super().__init__(state)
         self.now = now
-        self.free = {name: book.free_bytes() for name, book in state.ledger.pools.items()}
         self.needed: set[str] = set()
         self.stopped: set[str] = set()
         self.wake_ns: int | None = None
         self.is_claimed = False
         self._making = False
-        self._kept_for_others = False
+        self._is_personal = False
         self._refused: tuple[Claimant, tuple[str, int, int]] | None = None
-        self._coming: dict[str, int] | None = None
-
-    # -- accounting -------------------------------------------------------------------------
-
-    def take(self, amounts: Amounts, returning: Amounts) -> None:
-        """Bytes that were reserved just now, and what of them comes back by itself."""
-        for pool, amount in amounts.items():
-            self.free[pool] -= amount
-        if self._coming is not None:
-            self._coming = plus(self._coming, returning)
-
-    def claim(self, amounts: Amounts) -> None:
-        """Keep bytes for whoever waits for them: first of what is coming, then of what is free."""
-        if not any(amounts.values()):
-            return
-        coming = self.coming()
-        for pool, amount in amounts.items():
-            from_coming = min(max(coming.get(pool, 0), 0), amount)
-            coming[pool] = coming.get(pool, 0) - from_coming
-            self.free[pool] -= amount - from_coming
-
-    def coming(self) -> dict[str, int]:
-        """What comes back without another decision, and nobody has claimed yet."""
-        if self._coming is None:
-            self._coming = plus(unloading_bytes(self.state), transient_bytes(self.state))
-        return self._coming
-
-    def has(self, need: Need) -> bool:
-        """Whether one may start now and will be able to run."""
-        return fits(need.now, self.free) and (
-            fits(need.later, self.free) or fits(need.later, plus(self.free, self.coming()))
-        )
 
     def wake(self, at_ns: int) -> None:
         """Look again at `at_ns`."""
@@ -90,6 +58,7 @@ class Room:
         if lease.priority < priority and lease.revoking is None:
             detail = f"{who} has priority {priority}, the lease {lease.priority}"
             self.state.revoke(lease, Reason(ReasonCode.HIGHER_PRIORITY, detail))
+            self.reconsider()
 
     # -- making room ------------------------------------------------------------------------
 
@@ -111,7 +80,7 @@ class Room:
             return (ReasonCode.WAITS_FOR_MEMORY, "the memory it needs is being freed")
         victims = self._choose(who, deficits, rivals)
         if victims is None:
-            self._note_refusal(who, rivals)
+            self._note_refusal(who, need, rivals)
             return self._cannot(who, deficits)
         self._making = True
         self._evict(who, victims)
@@ -119,11 +88,17 @@ class Room:
         names = ", ".join(engine.name for engine in victims)
         return (ReasonCode.WAITS_FOR_MEMORY, f"{names} makes room for {who.name}")
 
-    def _note_refusal(self, who: Claimant, rivals: tuple[Engine, ...]) -> None:
+    def _note_refusal(self, who: Claimant, need: Need, rivals: tuple[Engine, ...]) -> None:
         """Remember that this claimant was not given its memory, whatever takes its turn next."""
-        need = who.engines[0].sole_need if len(who.engines) == 1 else None
-        if need is not None and not rivals and not self._kept_for_others:
-            self._refused = (who, need)
+        sole = who.engines[0].sole_need
+        absent = who.engines[0].state is EngineState.UNLOADED and len(who.engines) == 1
+        if sole is not None and absent and not rivals and not self._is_personal:
+            pool = sole[0]
+            self._refused = (who, (pool, need.now[pool], need.later[pool]))
+
+    def reconsider(self) -> None:
+        """Somebody was served or answered: what was refused before may be granted now."""
+        self._refused = None
 
     def is_as_hopeless(self, lane: Lane) -> bool:
         """Whether somebody before it, who needed no more, was not given that memory either.
@@ -137,22 +112,19 @@ class Room:
         pool, loading, steady = need
         if self._making:
             return loading > self.free[pool]
-        if self._refused is None:
+        if self._refused is None or lane.engines[0].spec.exclusive:
             return False
         who, (same, less, steady_less) = self._refused
-        head = lane.head
         return (
             pool == same
             and loading >= less
             and steady >= steady_less
-            and head.priority <= who.priority
-            and (self.now >= who.patient_ns or self._is_patient(head))
+            and (self.now >= who.patient_ns or self._is_patient(lane.head))
+            and lane.importance() <= who.priority
         )
 
     def _is_patient(self, head: Pending) -> bool:
-        if head.overdue or head.deadline_ns is not None:
-            return False
-        return self.now < head.arrived_ns + head.lane.max_wait_ns
+        return not head.overdue and self.now < head.arrived_ns + head.lane.max_wait_ns
 
     def _sleeps(self, who: Claimant) -> bool:
         """Whether the policy looks for memory now and then only, and this is not the time."""
@@ -190,12 +162,10 @@ class Room:
 
     def _evict(self, who: Claimant, victims: tuple[Engine, ...]) -> None:
         self.stopped.update(engine.name for engine in victims)
-        coming = self.coming()
         for engine in victims:
             if engine.hold is not None:
                 self.outrank(engine.hold, who.priority, who.name)
-            for pool, amount in self.booked(engine).items():
-                coming[pool] = coming.get(pool, 0) + amount
+            self.returns(engine)
         if all(engine.is_idle for engine in victims):
             reason = Reason(ReasonCode.MAKE_ROOM, f"room for {who.name} (priority {who.priority})")
             for engine in victims:
@@ -219,7 +189,7 @@ class Room:
         self, who: Claimant, deficits: Mapping[str, int], rivals: tuple[Engine, ...]
     ) -> tuple[Engine, ...] | None:
         """A sufficient set: of idle engines if that is enough, else running, else held ones too."""
-        for reach in (_idle, _running, _held_below(who.priority)):
+        for reach in _reaches(who.priority):
             found = {e.name: e for e in self._candidates(who, rivals) if reach(e)}
             if any(rival.name not in found for rival in rivals):
                 continue
@@ -274,7 +244,7 @@ class Room:
         wanted_ns = until_next_ns(engine, self.now)
         if wanted_ns is None or wanted_ns >= who.takes_ns:
             return False
-        self._kept_for_others = True
+        self._keep_until(who.patient_ns, engine)
         return True
 
     def _is_better_later(self, engine: Engine, who: Claimant) -> bool:
@@ -288,8 +258,14 @@ class Room:
         now = misses(engine, who.takes_ns, wanted_ns)
         if now <= misses(engine, who.takes_ns, engine.demand.usual_ns()):
             return False
-        self.wake(self.now + wanted_ns + engine.run_times.usual_ns())
+        self._keep_until(who.patient_ns, engine)
         return True
+
+    def _keep_until(self, patient_ns: int, engine: Engine) -> None:
+        """This engine is kept from this claimant, for as long as it is expected to be wanted."""
+        self._is_personal = True
+        self.wake(patient_ns)
+        self.wake(engine.demand.silent_from_ns())
 
     def _cannot(self, who: Claimant, deficits: Mapping[str, int]) -> Blocked:
         """Nothing suffices at present: nobody is evicted, and nothing is claimed."""
@@ -322,26 +298,15 @@ class Room:
             if chosen is None or engine.name in chosen:
                 self.state.unload(engine, reason, self.now)
 
-    def booked(self, engine: Engine) -> Amounts:
-        """What an engine takes now, without its runs."""
-        return self.state.ledger.booked(("engine", engine.name))
-
     def candidate(self, engine: Engine, away_ns: int) -> Candidate:
         """What a policy may know of an engine that would be given away for `away_ns`."""
         return candidate(engine, self.booked(engine), away_ns, self.now)
 
 
-def _idle(engine: Engine) -> bool:
-    return engine.is_idle
-
-
-def _running(engine: Engine) -> bool:
-    return engine.hold is None
-
-
-class _held_below:  # noqa: N801 - reads as one of the predicates beside it
-    def __init__(self, priority: int) -> None:
-        self.priority = priority
-
-    def __call__(self, engine: Engine) -> bool:
-        return engine.hold is None or engine.hold.priority < self.priority
+def _reaches(priority: int) -> tuple[Callable[[Engine], bool], ...]:
+    """How far a claimant goes: idle engines, then running ones, then those held by the lesser."""
+    return (
+        lambda engine: engine.is_idle,
+        lambda engine: engine.hold is None,
+        lambda engine: engine.hold is None or engine.hold.priority < priority,
+    )

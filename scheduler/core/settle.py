@@ -16,39 +16,49 @@ from __future__ import annotations
 from bisect import insort
 from typing import TYPE_CHECKING
 
-from scheduler.core.amounts import Amounts, fits, plus, shortage, total
-from scheduler.core.decisions import UnloadEngine
+from scheduler.core.amounts import Amounts, fits, shortage
+from scheduler.core.batch import batch_of, waits_until_ns
+from scheduler.core.claim import (
+    Claimant,
+    Need,
+    claimant,
+    pin_claimant,
+    running_bytes,
+    steady_bytes,
+    to_come,
+)
+from scheduler.core.decisions import Decision, GrantLease, UnloadEngine
 from scheduler.core.demand import MOMENT_NS
 from scheduler.core.engine import Engine, EngineState
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
 from scheduler.core.outlook import never, never_alone, too_late, too_late_from_ns
-from scheduler.core.policy import rank
 from scheduler.core.prefetch import expect, is_wanted
-from scheduler.core.prospect import reload_ns, service_ns
+from scheduler.core.prospect import reload_ns
 from scheduler.core.request import RequestKind
-from scheduler.core.room import Blocked, Claimant, Need, Room
+from scheduler.core.room import BEHIND, RUNNING, Blocked, Room
 
 if TYPE_CHECKING:
     from scheduler.core.queue import Lane, Pending
     from scheduler.core.state import State
 
 
-RUNNING: Blocked = (ReasonCode.WAITS_FOR_ENGINE, "its engine is running")
-BEHIND: Blocked = (ReasonCode.WAITS_FOR_TURN, "somebody before it waits for that memory")
-
-
 def settle(state: State, now: int) -> int | None:
     """Decide all that can be decided. Returns when to look again, if time alone changes it.
 
-    What an unload will give back counts as coming, so one that was decided calls for another look.
+    What an unload will give back counts as coming, and a lease that somebody before it let through
+    can be outranked, so each that was decided calls for another look.
     """
     if state.is_quiet():
         return None
     while True:
         decided = len(state.decisions)
         look_again_ns = Settling(state, now).run()
-        if not any(isinstance(made, UnloadEngine) for made in state.decisions[decided:]):
+        if not any(_changes_more(made) for made in state.decisions[decided:]):
             return look_again_ns
+
+
+def _changes_more(made: Decision) -> bool:
+    return isinstance(made, UnloadEngine) or (isinstance(made, GrantLease) and made.holds)
 
 
 class Settling:
@@ -74,7 +84,9 @@ class Settling:
                 continue
             if not self._serve(lane):
                 self._watch(lane.head)
-            elif lane.entries:
+                continue
+            self.room.reconsider()
+            if lane.entries:
                 insort(heads, (lane.head.key, lane), lo=index)
         self._prefetch()
         return self.room.wake_ns
@@ -87,18 +99,20 @@ class Settling:
         """
         engine = lane.only
         head = lane.entries[0][1]
-        if engine is None or head.request.kind is not RequestKind.INFER or head.deadline_ns:
+        if engine is None or head.request.kind is not RequestKind.INFER:
+            return False
+        if head.deadline_ns is not None or head.request.items > 1:
             return False
         if lane.judged_in != self.state.epoch or engine.name in self.room.stopped:
             return False
         if engine.run is not None and engine.hold is None:
             lane.blocked = RUNNING
-            self.room.needed.add(engine.name)
-            return True
-        if engine.state is EngineState.UNLOADED and self.room.is_as_hopeless(lane):
+        elif engine.state is EngineState.UNLOADED and self.room.is_as_hopeless(lane):
             lane.blocked = BEHIND
-            return True
-        return False
+        else:
+            return False
+        self.room.needed.add(engine.name)
+        return True
 
     def _load_pins(self) -> None:
         """What is pinned belongs in memory, before anything that waits."""
@@ -108,28 +122,19 @@ class Settling:
             if engine.backing_off_ns(self.now) or never_alone(self.state, (engine,)):
                 continue
             self.room.needed.add(engine.name)
-            priority = engine.spec.priority
-            who = Claimant(
-                name=f"pinned {engine.name}",
-                priority=priority,
-                rank=priority,
-                patient_ns=self.now,
-                takes_ns=service_ns((engine,)),
-                engines=(engine,),
-            )
-            self._bring_in([engine], who, 1)
+            self._bring_in([engine], pin_claimant(engine, self.now), 1)
 
     def _prefetch(self) -> None:
         """What is expected to be wanted is loaded ahead, when nobody waits for memory."""
         for name, engine in list(self.state.wanted.items()):
             if is_wanted(self.state, engine, self.now):
-                if not self.room.is_claimed and not self._rivals([engine]):
+                if not self.room.is_claimed and not self._rivals([engine], (engine,)):
                     self._load_ahead(engine)
             else:
                 del self.state.wanted[name]
 
     def _load_ahead(self, engine: Engine) -> None:
-        need = _to_come([engine], 1)
+        need = to_come([engine], 1)
         if self.room.has(need):
             self._load(engine)
         elif not self.room.make_ahead(engine, need):
@@ -179,14 +184,15 @@ class Settling:
 
     def _serve_unload(self, lane: Lane, head: Pending) -> bool:
         engine = lane.engines[0]
+        engine.demand.forget()  # Nor is it to be loaded ahead again.
         if engine.state is EngineState.UNLOADED:
             self.state.finish(head, Outcome.COMPLETED)
             return True
         self.room.stopped.add(engine.name)
         if engine.is_idle:
-            engine.demand.forget()  # Nor is it to be loaded ahead again.
             reason = Reason(ReasonCode.ASKED_TO_UNLOAD, "somebody asked for it")
             self.state.unload(engine, reason, self.now)
+            self.room.returns(engine)
         elif engine.hold is not None:
             self.room.outrank(engine.hold, lane.importance(), f"the unload of {engine.name}")
         lane.blocked = (ReasonCode.WAITS_FOR_UNLOAD, f"{engine.name} is {engine.state.value}")
@@ -203,7 +209,9 @@ class Settling:
         more = shortage(engine.running_bytes(head.request.items), engine.running_bytes(1))
         if not fits(more, self.room.free):
             self._give_units_back(engine)
-            lane.blocked = self.room.make(self._claimant(lane, head), Need(more, more), ())
+            lane.blocked = self.room.make(
+                claimant(lane, head, self.state.policy, self.now), Need(more, more), ()
+            )
             return False
         self._grant([head], more)
         return True
@@ -215,14 +223,23 @@ class Settling:
             if engine.state is EngineState.UNLOADED:
                 absent.append(engine)
             blocked = self._engine_blocks(engine, head) or blocked
+        if head.request.kind is RequestKind.HOLD:
+            blocked = blocked or self._wanted_before(lane)
         self.room.needed.update(engine.name for engine in lane.engines)
         if absent:
-            who = self._claimant(lane, head)
+            who = claimant(lane, head, self.state.policy, self.now)
             blocked = self._bring_in(absent, who, head.request.items) or blocked
         if blocked is None and not absent:
             return self._start(lane, head)
         lane.blocked = blocked or (ReasonCode.WAITS_FOR_LOAD, "its engine is being loaded")
         return False
+
+    def _wanted_before(self, lane: Lane) -> Blocked | None:
+        """A run passes soon; a lease could keep the engine from who is before it for ever."""
+        for engine in lane.engines:
+            if engine.name in self.room.needed:
+                return (ReasonCode.WAITS_FOR_TURN, f"somebody before it waits for {engine.name}")
+        return None
 
     def _engine_blocks(self, engine: Engine, head: Pending) -> Blocked | None:
         """Why work cannot start on this engine now, though it is in memory or on its way."""
@@ -235,10 +252,11 @@ class Settling:
         if engine.run is not None:
             return RUNNING
         if engine.state is EngineState.LOADING:
-            self.room.claim(shortage(_steady(engine, head.request.items), self.room.booked(engine)))
+            steady = steady_bytes(engine, head.request.items)
+            self.room.claim(shortage(steady, self.room.booked(engine)))
             return (ReasonCode.WAITS_FOR_LOAD, f"{name} is loading")
         if engine.state is EngineState.UNLOADING:
-            self.room.claim(_to_come([engine], head.request.items).later)
+            self.room.claim(to_come([engine], head.request.items).later)
             return (ReasonCode.WAITS_FOR_UNLOAD, f"{name} is unloading first")
         return None
 
@@ -246,7 +264,7 @@ class Settling:
 
     def _start(self, lane: Lane, head: Pending) -> bool:
         """All engines are in memory and idle."""
-        need = _running(lane.engines, head.request.items)
+        need = running_bytes(lane.engines, head.request.items)
         runs = head.request.kind is RequestKind.INFER
         if runs and not self._take_units(lane, lane.engines[0]):
             self.room.claim(need)
@@ -254,14 +272,20 @@ class Settling:
         if not fits(need, self.room.free):
             if runs:
                 self._give_units_back(lane.engines[0])
-            lane.blocked = self.room.make(self._claimant(lane, head), Need(need, need), ())
+            lane.blocked = self.room.make(
+                claimant(lane, head, self.state.policy, self.now), Need(need, need), ()
+            )
             return False
-        batch = self._batch(lane, head)
-        if self._waits_for_batch(lane, head, batch):
+        batch = batch_of(lane, head, self.room.free)
+        until_ns = waits_until_ns(lane, head, batch, self.now)
+        if until_ns is not None:
+            self.room.wake(until_ns)
+            most = lane.engines[0].spec.batch_max
+            lane.blocked = (ReasonCode.WAITS_FOR_BATCH, f"{len(batch)} of a batch of {most}")
             self.room.claim(need)
             return False
         items = sum(pending.request.items for pending in batch)
-        self._grant(batch, _running(lane.engines, items))
+        self._grant(batch, running_bytes(lane.engines, items))
         return True
 
     def _take_units(self, lane: Lane, engine: Engine) -> bool:
@@ -279,34 +303,6 @@ class Settling:
         for name, count in engine.spec.uses.items():
             self.units[name] += count
 
-    def _batch(self, lane: Lane, head: Pending) -> list[Pending]:
-        """The head, and as many of its followers as the batch and the free memory take."""
-        spec = lane.engines[0].spec
-        batch, items = [head], head.request.items
-        if spec.batch_max == 1 or head.request.kind is not RequestKind.INFER:
-            return batch
-        for _, pending in lane.entries[1:]:
-            more = items + pending.request.items
-            if pending.request.kind is not RequestKind.INFER or more > spec.batch_max:
-                break
-            if not fits(_running(lane.engines, more), self.room.free):
-                break
-            batch.append(pending)
-            items = more
-        return batch
-
-    def _waits_for_batch(self, lane: Lane, head: Pending, batch: list[Pending]) -> bool:
-        spec = lane.engines[0].spec
-        until_ns = head.arrived_ns + _part_of_its_time(head, spec.batch_wait_ns)
-        if until_ns <= self.now or head.request.kind is not RequestKind.INFER:
-            return False
-        full = sum(pending.request.items for pending in batch) >= spec.batch_max
-        if full or len(batch) < len(lane):
-            return False  # Something else than arrivals limits it: waiting would not help.
-        self.room.wake(until_ns)
-        lane.blocked = (ReasonCode.WAITS_FOR_BATCH, f"{len(batch)} of a batch of {spec.batch_max}")
-        return True
-
     def _grant(self, batch: list[Pending], amounts: Amounts) -> None:
         batch[0].lane.blocked = None
         for pending in batch:
@@ -319,12 +315,12 @@ class Settling:
 
     def _bring_in(self, absent: list[Engine], who: Claimant, items: int) -> Blocked | None:
         """Load what is absent, or make room for it. Returns what it has to wait for first."""
-        rivals = self._rivals(absent)
+        rivals = self._rivals(absent, who.engines)
         for rival in rivals:
             if rival.state is not EngineState.READY or rival.name in self.room.needed:
                 what = "needed" if rival.name in self.room.needed else rival.state.value
                 return (ReasonCode.WAITS_FOR_EXCLUSIVE, f"{rival.name} of its group is {what}")
-        need = _to_come(absent, items)
+        need = to_come(absent, items)
         if rivals or not self.room.has(need):
             return self.room.make(who, need, rivals)
         for engine in absent:
@@ -337,11 +333,11 @@ class Settling:
         booked = self.room.booked(engine)
         self.room.take(booked, shortage(booked, engine.resident_bytes()))
 
-    def _rivals(self, absent: list[Engine]) -> tuple[Engine, ...]:
+    def _rivals(self, absent: list[Engine], wanted: tuple[Engine, ...]) -> tuple[Engine, ...]:
         """The engines in memory that share an exclusive group with one that is to come."""
         if self.state.policy.one_at_a_time:
             others = self.state.engines.values()
-            return tuple(e for e in others if e.in_memory and not e.pinned and e not in absent)
+            return tuple(e for e in others if e.in_memory and not e.pinned and e not in wanted)
         groups = frozenset[str]().union(*(engine.spec.exclusive for engine in absent))
         if not groups:
             return ()
@@ -350,43 +346,3 @@ class Settling:
             for engine in self.state.engines.values()
             if engine.in_memory and engine.spec.exclusive & groups
         )
-
-    def _claimant(self, lane: Lane, head: Pending) -> Claimant:
-        """Who asks for room. It lets others finish for half of the time it has, at most."""
-        max_wait_ns = lane.max_wait_ns
-        if head.deadline_ns is not None:
-            max_wait_ns = min(max_wait_ns, (head.deadline_ns - head.arrived_ns) // 2)
-        patient = self.state.policy.patient and not head.overdue
-        return Claimant(
-            name=f"{' and '.join(head.request.models)}, request {head.request.id}",
-            priority=lane.importance(),
-            rank=rank(head),
-            patient_ns=head.arrived_ns + max_wait_ns if patient else self.now,
-            takes_ns=service_ns(lane.engines),
-            engines=lane.engines,
-            pending=head,
-        )
-
-
-def _part_of_its_time(head: Pending, wait_ns: int) -> int:
-    """How long a request may wait for the sake of others: half of the time it has, at most."""
-    if head.deadline_ns is None:
-        return wait_ns
-    return min(wait_ns, (head.deadline_ns - head.arrived_ns) // 2)
-
-
-def _to_come(absent: list[Engine], items: int) -> Need:
-    """What it takes to load these engines and then to run `items` on them."""
-    now = total(engine.loading_bytes() for engine in absent)
-    return Need(now, total(_steady(engine, items) for engine in absent))
-
-
-def _steady(engine: Engine, items: int) -> dict[str, int]:
-    """Resident, and what a run of `items` takes on top."""
-    return plus(engine.resident_bytes(), engine.running_bytes(items))
-
-
-def _running(engines: tuple[Engine, ...], items: int) -> dict[str, int]:
-    if len(engines) == 1:
-        return engines[0].running_bytes(items)
-    return total(engine.running_bytes(items) for engine in engines)

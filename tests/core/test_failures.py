@@ -47,7 +47,7 @@ def test_back_off_refuses_with_the_time_after_which_to_try_again(world):
     world.at(500)
     assert world.ask("a") == ["finish 2 rejected: backing_off"]
     assert world.outcomes[2].reason.retry_after_ns == 1_500_000_000
-    assert "failed 1 times in a row; next try in 1.5 s" in str(world.outcomes[2].reason)
+    assert "failed once; next try in 1.5 s" in str(world.outcomes[2].reason)
     world.at(2000 - TICK)
     assert world.ask("a") == ["finish 3 rejected: backing_off"]
     world.at(2000)
@@ -91,7 +91,7 @@ def test_lack_of_memory_at_load_is_tried_no_second_time_and_others_go_on_serving
     world.ask("a")
     instance = world.loading.pop("a")
     said = world.tell(EngineLoadFailed("a", instance, "largest block is 300", out_of_memory=True))
-    assert said == ["finish 2 failed: load_failed"]
+    assert said == ["finish 2 failed: out_of_memory"]
     assert world.reserved == 300
     assert world.count("load a") == 1
     assert world.ask("a") == ["finish 3 rejected: backing_off"]

@@ -186,3 +186,54 @@ def test_who_is_more_important_does_not_wait_for_the_customers_of_others(world):
     world.ask("a")
     world.ask("b", priority=51)
     assert world.ended() == ["finish 1 completed", "unload a: make_room"]
+
+
+def test_those_who_have_aged_are_served_by_arrival_under_an_overload_of_deadlines(make_world):
+    """Each run takes 100 ms, a request with a deadline comes every 50: the queue only grows."""
+    world = make_world(ageing_ns=SECOND_NS)
+    world.pace = (10, 100, 10)
+    world.model("a", max_wait_ns=60 * SECOND_NS, queue_limit=1000)
+    world.ask("a")
+    world.at(200)
+    world.ask("a")
+    plain = world.requests
+    for i in range(200):
+        world.later(201 + 50 * i, lambda: world.ask("a", deadline=60_000))
+    world.at(11_000)
+    assert world.granted_ms[plain] <= 200 + 1000 + 200
+    aged = sorted(i for i, ms in world.granted_ms.items() if ms > 2500)
+    assert [i for i in world.granted_ms if i in aged] == aged
+    assert len(aged) > 50
+
+
+def test_age_gives_no_importance_and_hides_none(make_world):
+    world = make_world(ageing_ns=SECOND_NS)
+    world.model("a", 600, priority=50)
+    world.model("b", 600, priority=10)
+    world.hold("a")
+    world.loaded("a")
+    world.ask("b")
+    assert world.at(5000) == []  # it has aged, and takes nothing back
+    assert world.scheduler.snapshot().waiting[0].priority == 99
+    said = world.ask("b", priority=60)
+    assert said == ["revoke 1: higher_priority", "finish 1 preempted: higher_priority"]
+    assert world.ended(1) == ["unload a: make_room"]
+    assert world.unloaded("a") == ["load b"]
+    assert world.loaded("b") == ["run b for 2"]
+
+
+def test_an_aged_lease_that_goes_first_is_taken_back_in_the_same_moment_by_the_important(
+    make_world,
+):
+    world = make_world(1000, ageing_ns=SECOND_NS)
+    world.model("a", 600, priority=10)
+    world.model("b", 600, priority=90)
+    world.ask("a")
+    world.loaded("a")
+    world.hold("a")
+    world.at(1500)
+    world.ask("b")
+    said = world.ended()
+    assert said[:2] == ["finish 1 completed", "hold a for 2"]
+    assert said[2:] == ["revoke 2: higher_priority", "finish 2 preempted: higher_priority"]
+    assert world.ended(2) == ["unload a: make_room"]

@@ -270,3 +270,28 @@ def test_a_held_engine_does_not_go_with_its_model_until_it_is_let_go(world):
     world.unloaded("a")
     assert world.states() == {}
     assert world.outcomes[1].outcome is Outcome.COMPLETED
+
+
+def test_a_lease_does_not_take_an_engine_that_somebody_before_it_waits_to_hold(world):
+    for name in "ab":
+        world.model(name, 300)
+    world.hold("a", "b")
+    world.loaded("a")
+    assert world.hold("a") == []  # it came later, and could hold the engine for ever
+    assert world.waits_for(2) == "waits_for_turn"
+    assert world.ask("a") == []  # behind the lease in its own lane
+    assert world.loaded("b") == ["hold a+b for 1"]
+    assert world.ended(1) == ["finish 1 completed", "hold a for 2"]
+    assert world.ended(2) == ["finish 2 completed", "run a for 3"]
+    world.ended()
+    world.check_rest("b")
+
+
+def test_a_run_may_use_an_engine_while_somebody_before_it_waits_for_another_one_too(world):
+    for name in "ab":
+        world.model(name, 300)
+    world.hold("a", "b")
+    world.loaded("a")
+    assert world.ask("a") == ["run a for 2"]
+    world.loaded("b")
+    assert world.ended() == ["finish 2 completed", "hold a+b for 1"]

@@ -12,27 +12,30 @@ from scheduler.core.settings import PoolBudget
 S = 1_000_000_000
 
 
-def candidate(model, size, priority=50, used=0):
-    return Candidate(model, priority, used, {"x": size})
+def candidate(model, size, priority=50, gap_ns=S):
+    return Candidate(model, priority, 0, {"x": size}, reload_ns=S // 10, gap_ns=gap_ns)
 
 
 @pytest.mark.parametrize(
     ("candidates", "short", "chosen"),
     [
-        ([candidate("a", 100), candidate("b", 50, priority=10)], 50, ("b",)),
-        ([candidate("a", 100, used=2), candidate("b", 100, used=1)], 50, ("b",)),
-        ([candidate("b", 100), candidate("a", 100)], 50, ("a",)),
-        # The first is chosen and then not needed, since the second alone is enough.
-        ([candidate("a", 40, priority=10), candidate("b", 100)], 60, ("b",)),
-        ([candidate("a", 40), candidate("b", 30)], 70, ("a", "b")),
-        ([candidate("a", 40), candidate("b", 30)], 71, None),
-        ([candidate("a", 0)], 1, None),
+        ([candidate("a", 100), candidate("b", 50, priority=10)], 50, {"b"}),
+        ([candidate("a", 100), candidate("b", 100, gap_ns=9 * S)], 50, {"b"}),
+        ([candidate("a", 30), candidate("b", 20), candidate("c", 100)], 60, {"c"}),
+        ([candidate("a", 40), candidate("b", 30)], 70, {"a", "b"}),
     ],
 )
-def test_the_least_important_go_first_then_the_longest_unused_and_none_for_nothing(
+def test_the_least_important_go_first_then_the_last_to_be_wanted_and_none_for_nothing(
     candidates, short, chosen
 ):
-    assert RotaPolicy().choose_victims(candidates, {"x": short}) == chosen
+    for order in (candidates, candidates[::-1]):
+        assert set(RotaPolicy().choose_victims(order, {"x": short})) == chosen
+
+
+@pytest.mark.parametrize("short", [71, 1000])
+def test_a_set_that_is_not_enough_is_no_set(short):
+    candidates = [candidate("a", 40), candidate("b", 30)]
+    assert RotaPolicy().choose_victims(candidates, {"x": short}) is None
 
 
 def test_what_is_idle_makes_room_the_longest_unused_first(world):

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -17,6 +19,8 @@ from scheduler.core.outcome import Outcome, ReasonCode
 from scheduler.core.request import Request, RequestKind
 from scheduler.core.scheduler import Scheduler
 from scheduler.core.settings import PoolBudget, Settings, Trust
+from scheduler.core.settle import Settling
+from scheduler.core.state import State
 
 MS = 1_000_000
 NAMES = "abcde"
@@ -89,6 +93,26 @@ class Book:
         return held
 
 
+@contextmanager
+def no_fast_paths() -> Iterator[None]:
+    """The core with every short cut shut, so that all go the same long way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scheduler.core.arrival.starts_at_once", lambda *_: False)
+        patch.setattr(State, "is_quiet", lambda _: False)
+        patch.setattr(Settling, "_is_plain", lambda *_: False)
+        yield
+
+
+def bare(decisions: list[de.Decision]) -> list[de.Decision]:
+    """Without the sentences: a short cut may say in other words what is waited for."""
+    return [
+        replace(made, reason=replace(made.reason, detail=""))
+        if getattr(made, "reason", 0)
+        else made
+        for made in decisions
+    ]
+
+
 class AnyStory(RuleBasedStateMachine):
     """Random events against a scheduler, with books of its own beside it."""
 
@@ -104,8 +128,10 @@ class AnyStory(RuleBasedStateMachine):
             ageing_ns=data.draw(st.sampled_from([None, 0, 700 * MS])),
             queue_bytes=data.draw(st.sampled_from([None, 30])),
             queue_pool=self.pools[0],
+            policy=data.draw(st.sampled_from(["rota", "rota", "rota", "fifo", "lock"])),
         )
         self.scheduler = Scheduler(self.settings)
+        self.slow = Scheduler(self.settings)
         self.now = 0
         self.history: list[tuple[ev.Event, int, list[de.Decision]]] = []
         self.books: dict[str, Book] = {}
@@ -137,6 +163,8 @@ class AnyStory(RuleBasedStateMachine):
         before = {pool: self.reserved(pool) for pool in self.pools}
         said = self.scheduler.handle(event, self.now)
         self.history.append((event, self.now, said))
+        with no_fast_paths():
+            assert bare(self.slow.handle(event, self.now)) == bare(said)
         for decision in said:
             self.note(decision)
         self.scheduler.check_invariants()
@@ -462,6 +490,7 @@ class AnyStory(RuleBasedStateMachine):
     def pass_time(self, until: int) -> None:
         for _ in range(1000):
             next_ns = self.scheduler.next_timer()
+            self.slow_pass_time(until if next_ns is None else min(next_ns, until))
             if next_ns is None or next_ns > until:
                 break
             self.now = next_ns
@@ -470,6 +499,25 @@ class AnyStory(RuleBasedStateMachine):
             raise AssertionError("it spins")
         self.now = until
         assert self.tell(ev.TimerFired()) == [], "no timer was asked for"
+
+    def slow_pass_time(self, until: int) -> None:
+        """Looking more often than the fast paths ask for finds nothing more to decide."""
+        while (next_ns := self.slow.next_timer()) is not None and next_ns < until:
+            with no_fast_paths():
+                assert self.slow.handle(ev.TimerFired(), next_ns) == []
+
+    @rule(data=st.data(), gap=st.sampled_from([2 * MS, 33 * MS, 300 * MS]), count=st.integers(4, 9))
+    def stream(self, data: st.DataObject, gap: int, count: int) -> None:
+        """Requests that keep time, so that the next one is expected; some engines answer."""
+        model = data.draw(st.sampled_from(sorted(self.books) or NAMES))
+        answers = data.draw(st.integers(0, 2))
+        for _ in range(count):
+            self.pass_time(self.now + gap)
+            request = Request(id=len(self.requests) + 1, models=(model,))
+            self.requests[request.id] = request
+            self.tell(ev.RequestArrived(request))
+            for _ in range(answers):
+                self.answer_one()
 
     @rule(rarely=st.integers(0, 19), grace=st.sampled_from([None, 0, 300 * MS]))
     def drain(self, rarely: int, grace: int | None) -> None:

@@ -104,6 +104,8 @@ class Story:
             self.resources[name] = int(rest[0])
         elif name == "queue_bytes":
             self.rules |= {"queue_bytes": size(rest[0]), "queue_pool": next(iter(self.pools))}
+        elif name == "policy":
+            self.rules["policy"] = rest[0]
         else:
             assert (kind, name) == ("setting", "ageing"), f"unknown line: {kind} {name}"
             self.rules["ageing_ns"] = time_ns(rest[0])
@@ -303,14 +305,17 @@ EVENTS: dict[str, Callable[..., ev.Event]] = {
     rf"loaded {ENGINE}(?: holding (\w+))?": lambda s, m, n, b: ev.EngineLoaded(
         m, s.instance(m, n), s.seen(b)
     ),
-    rf"failed to load {ENGINE}: (.+)": lambda s, m, n, e: ev.EngineLoadFailed(
-        m, s.instance(m, n), e
+    rf"failed to load {ENGINE}( for lack of memory)?: (.+)": lambda s, m, n, o, e: (
+        ev.EngineLoadFailed(m, s.instance(m, n), e, out_of_memory=bool(o))
     ),
     rf"unloaded {ENGINE}(?: leaving (\w+))?": lambda s, m, n, b: ev.EngineUnloaded(
         m, s.instance(m, n), s.seen(b)
     ),
     rf"lost {ENGINE}: (.+)": lambda s, m, n, e: ev.EngineLost(m, s.instance(m, n), e),
     r"ended lease (\d+)(?: holding (\w+))?(?:: (.+))?": lease_ended,
+    r"ended lease (\d+) for lack of memory: (.+)": lambda _, n, e: ev.LeaseEnded(
+        int(n), Outcome.FAILED, e, out_of_memory=True
+    ),
     r"released lease (\d+)": lambda _, n: ev.LeaseEnded(int(n)),
     r"renew lease (\d+)": lambda _, n: ev.LeaseRenewed(int(n)),
     r"take back lease (\d+)": lambda _, n: ev.LeaseRevocationAsked(int(n)),

@@ -21,7 +21,8 @@ def used_bytes(trace):
 
 def test_memory_stays_flat_and_everybody_is_served(tmp_path):
     report_path, trace = tmp_path / "report.json", tmp_path / "trace.jsonl"
-    command = [sys.executable, "-m", "scheduler", "run", ROVER, "--duration", f"{MINUTES * 60:.0f}s"]
+    seconds = f"{MINUTES * 60:.0f}s"
+    command = [sys.executable, "-m", "scheduler", "run", ROVER, "--duration", seconds]
     subprocess.run([*command, "--report", report_path, "--trace", trace], check=True)
     report = json.loads(report_path.read_text())
     assert all(model["completed"] > 0 for model in report["models"].values())

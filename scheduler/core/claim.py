@@ -1,0 +1,89 @@
+"""Who wants memory, and how much."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scheduler.core.amounts import plus, total
+from scheduler.core.policy import rank
+from scheduler.core.prospect import service_ns
+
+if TYPE_CHECKING:
+    from scheduler.core.engine import Engine
+    from scheduler.core.policy import Policy
+    from scheduler.core.queue import Lane, Pending
+
+
+@dataclass(frozen=True, slots=True)
+class Claimant:
+    """Who wants room made: a waiting request, or a pin. Lets others finish until `patient_ns`.
+
+    `rank` is its place in the order, age included; `priority` is its importance without it.
+    `takes_ns` is how long it needs, with loading, until it has run once.
+    """
+
+    name: str
+    priority: int
+    rank: int
+    patient_ns: int
+    takes_ns: int
+    engines: tuple[Engine, ...]
+    pending: Pending | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Bytes per pool: `now` to start, `later` to have run. They differ by peaks and workspaces."""
+
+    now: Mapping[str, int]
+    later: Mapping[str, int]
+
+
+def claimant(lane: Lane, head: Pending, policy: Policy, now: int) -> Claimant:
+    """The first of a lane. It lets others finish for half of the time it has, at most."""
+    max_wait_ns = lane.max_wait_ns
+    if head.deadline_ns is not None:
+        max_wait_ns = min(max_wait_ns, (head.deadline_ns - head.arrived_ns) // 2)
+    patient = policy.patient and not head.overdue
+    return Claimant(
+        name=f"{' and '.join(head.request.models)}, request {head.request.id}",
+        priority=lane.importance(),
+        rank=rank(head),
+        patient_ns=head.arrived_ns + max_wait_ns if patient else now,
+        takes_ns=service_ns(lane.engines),
+        engines=lane.engines,
+        pending=head,
+    )
+
+
+def pin_claimant(engine: Engine, now: int) -> Claimant:
+    """A pin waits for nobody."""
+    priority = engine.spec.priority
+    return Claimant(
+        name=f"pinned {engine.name}",
+        priority=priority,
+        rank=priority,
+        patient_ns=now,
+        takes_ns=service_ns((engine,)),
+        engines=(engine,),
+    )
+
+
+def to_come(absent: list[Engine], items: int) -> Need:
+    """What it takes to load these engines and then to run `items` on them."""
+    now = total(engine.loading_bytes() for engine in absent)
+    return Need(now, total(steady_bytes(engine, items) for engine in absent))
+
+
+def steady_bytes(engine: Engine, items: int) -> dict[str, int]:
+    """Resident, and what a run of `items` takes on top."""
+    return plus(engine.resident_bytes(), engine.running_bytes(items))
+
+
+def running_bytes(engines: tuple[Engine, ...], items: int) -> dict[str, int]:
+    """What a run of `items`, or a lease on several engines, takes on top of what is resident."""
+    if len(engines) == 1:
+        return engines[0].running_bytes(items)
+    return total(engine.running_bytes(items) for engine in engines)

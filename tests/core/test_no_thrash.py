@@ -1,0 +1,149 @@
+"""Nobody is sent away to be fetched back at once."""
+
+from __future__ import annotations
+
+from scheduler.core.events import PinChanged
+
+MS = 1_000_000
+S = 1000 * MS
+
+
+def camera(make_world, hz=30, seconds=2, **rules):
+    """A model of priority 80 that was asked `hz` times a second, and a cold one beside it."""
+    world = make_world(1000)
+    world.pace = (300, 5, 10)
+    rules.setdefault("priority", 80)
+    world.model("camera", 600, **rules)
+    world.model("cold", 600, priority=30)
+    world.load("cold")  # how long that takes is known from now on
+    world.at(400)
+    world.load("camera")
+    count = hz * seconds
+    for i in range(count):
+        world.later(1000 + 1000 * i / hz, lambda: world.ask("camera"))
+    world.at(2000)
+    return world
+
+
+def test_a_less_important_request_that_would_be_overtaken_evicts_nobody(make_world):
+    world = camera(make_world)
+    world.ask("cold")
+    cold = world.requests
+    world.at(2950)
+    assert world.count("load camera") == 1 == world.count("unload")
+    # The stream ends at 3 s; four gaps of silence later nobody expects it.
+    last = 1000 + 59 * 1000 / 30
+    world.at(last + 4 * 1000 / 30 - 2)
+    assert world.count("load camera") == 1 == world.count("unload")
+    world.at(last + 4 * 1000 / 30 + 2)
+    assert world.count("unload camera") == 1
+    world.at(6000)
+    assert world.outcome(cold) == "completed"
+    world.check_rest("camera")
+
+
+def test_nor_one_whose_patience_is_over(make_world):
+    world = camera(make_world, seconds=6)
+    world.ask("cold")
+    world.at(6900)
+    assert world.count("load camera") == 1 == world.count("unload")
+
+
+def test_one_that_is_served_before_the_next_frame_does_evict_it(make_world):
+    world = make_world(1000)
+    world.pace = (300, 5, 10)
+    world.model("camera", 600, priority=80)
+    world.model("cold", 600, priority=30)
+    world.load("cold")
+    world.at(400)
+    world.load("camera")
+    for i in range(8):
+        world.later(1000 + 1000 * i, lambda: world.ask("camera"))
+    world.at(5100)
+    world.ask("cold")
+    cold = world.requests
+    world.at(5500)
+    assert world.outcome(cold) == "completed"
+
+
+def test_an_equal_one_evicts_it_when_its_patience_is_over(make_world):
+    """What is wanted by equals goes in turns: nobody waits for ever behind a stream."""
+    world = camera(make_world, seconds=6, priority=30)
+    world.ask("cold", priority=30)
+    cold = world.requests
+    world.at(6500)
+    assert world.outcome(cold) == "completed"
+
+
+def test_a_pin_is_as_patient_as_nobody_but_does_not_evict_the_more_important_stream(make_world):
+    world = camera(make_world)
+    world.tell(PinChanged("cold", pinned=True))
+    world.at(2950)
+    assert world.count("load camera") == 1 == world.count("unload")
+    world.at(4000)
+    assert world.states()["cold"] == "ready"
+
+
+def test_the_memory_freed_for_one_is_not_won_back_by_a_later_equal(world):
+    world.model("a", 600)
+    world.model("b", 600)
+    world.bring("a")
+    assert world.ask("b") == ["unload a: make_room"]
+    assert world.ask("a", deadline=50_000) == []  # whose deadline is nearer than none
+    assert [w.request_id for w in world.scheduler.snapshot().waiting] == [2, 3]
+    assert world.unloaded("a") == ["load b"]
+    world.quiesce()
+    world.check_rest("a")
+
+
+def test_the_memory_freed_for_one_is_won_back_by_who_is_more_important(world):
+    world.model("a", 600)
+    world.model("b", 600)
+    world.bring("a")
+    world.ask("b")
+    world.ask("a", priority=51)
+    assert world.unloaded("a") == ["load a"]
+
+
+def test_nobody_goes_right_before_its_frame_when_later_costs_fewer_deadlines(make_world):
+    """In 20 ms the next frame comes; right after it the engine can be away for a whole second."""
+    world = make_world(1000)
+    world.pace = (300, 5, 10)
+    world.model("camera", 600, deadline_ns=400 * MS)
+    world.model("cold", 600, max_wait_ns=2 * S)
+    world.load("camera")
+    for second in range(1, 9):
+        world.later(1000 * second, lambda: world.ask("camera"))
+    world.load("cold")
+    world.at(800)
+    world.load("camera")
+    world.at(5980)
+    world.ask("cold")
+    cold = world.requests
+    world.at(5999)
+    assert world.states()["camera"] == "ready"
+    world.at(6500)
+    assert world.outcome(cold) == "completed"
+    world.at(9000)
+    frames = [i for i, d in world.outcomes.items() if world.outcome(i) != "completed"]
+    assert frames == []
+
+
+def test_it_goes_when_the_frame_does_not_come(make_world):
+    """The stream has stopped: who waits for its next frame is not left waiting."""
+    world = make_world(1000)
+    world.pace = (300, 5, 10)
+    world.model("camera", 600, deadline_ns=400 * MS)
+    world.model("cold", 600, max_wait_ns=60 * S)
+    world.load("cold")
+    world.at(400)
+    world.load("camera")
+    for second in range(1, 6):
+        world.later(1000 * second, lambda: world.ask("camera"))
+    world.at(5980)
+    world.ask("cold", deadline=50_000)
+    cold = world.requests
+    before = world.wakeups
+    world.at(20_000)
+    assert world.outcome(cold) == "completed"
+    assert world.wakeups - before < 10

@@ -61,6 +61,7 @@ LADDER: Mapping[str, set[str]] = {
         *("core", "errors", "plugin", "config", "runtime.clock", "trace", "memory", "runtime"),
         *("source", "sink", "report", "timeline", "sim", "testing", "transport"),
     },
+    "__main__": {"cli"},
 }
 """What each part of `scheduler` may import, itself apart; "" is `scheduler/__init__.py`."""
 FOR_TYPES_ONLY = {("errors", "core"), ("sim", "runtime")}

@@ -27,7 +27,7 @@ from scheduler.core.claim import (
     steady_bytes,
     to_come,
 )
-from scheduler.core.decisions import Decision, GrantLease, UnloadEngine
+from scheduler.core.decisions import UnloadEngine
 from scheduler.core.demand import MOMENT_NS
 from scheduler.core.engine import Engine, EngineState
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
@@ -53,12 +53,9 @@ def settle(state: State, now: int) -> int | None:
     while True:
         decided = len(state.decisions)
         look_again_ns = Settling(state, now).run()
-        if not any(_changes_more(made) for made in state.decisions[decided:]):
+        made = state.decisions[decided:]
+        if not any(isinstance(m, UnloadEngine) or getattr(m, "holds", False) for m in made):
             return look_again_ns
-
-
-def _changes_more(made: Decision) -> bool:
-    return isinstance(made, UnloadEngine) or (isinstance(made, GrantLease) and made.holds)
 
 
 class Settling:
@@ -315,17 +312,21 @@ class Settling:
 
     def _bring_in(self, absent: list[Engine], who: Claimant, items: int) -> Blocked | None:
         """Load what is absent, or make room for it. Returns what it has to wait for first."""
+        if self.state.policy.one_at_a_time and self.room.is_claimed:
+            return BEHIND
         rivals = self._rivals(absent, who.engines)
         for rival in rivals:
             if rival.state is not EngineState.READY or rival.name in self.room.needed:
-                what = "needed" if rival.name in self.room.needed else rival.state.value
+                self.room.is_claimed = True
+                what = "needed" if rival.state is EngineState.READY else rival.state.value
                 return (ReasonCode.WAITS_FOR_EXCLUSIVE, f"{rival.name} of its group is {what}")
         need = to_come(absent, items)
         if rivals or not self.room.has(need):
             return self.room.make(who, need, rivals)
         for engine in absent:
             self._load(engine)
-        self.room.claim(shortage(need.later, need.now))
+        if who.pending is not None:  # Nobody waits to run on what is merely pinned.
+            self.room.claim(shortage(need.later, need.now))
         return None
 
     def _load(self, engine: Engine) -> None:

@@ -69,33 +69,16 @@ class MqttTransport:
         credentials: Credentials | None = None,
         clock: Clock | None = None,
     ) -> None:
-        credentials = credentials or read_credentials(config)
         self.session = os.urandom(4).hex()
         clock = clock or MonotonicClock()
         self._runtime = runtime
         self._news = news
         self._hands = Hands()
         topics = self._topics = Topics(config.prefix, node)
-        rule = ReplyRule(config.prefix, config.response_topics)
         self._presence = Presence(
             topics.status, self.session, faults=self._faults, facts={"node": node}
         )
-        self.requests = Connection(
-            _link(config, node, self.session, credentials),
-            filters=topics.of_requests,
-            on_message=self._take_request,
-            clock=clock,
-            on_up=self._presence.refresh,
-        )
-        self.orders = Connection(
-            _link(config, node, self.session, credentials, "-control"),
-            filters=(*topics.of_orders, topics.status),
-            on_message=self._take_order,
-            clock=clock,
-            on_up=self._came_up,
-            will=self._presence.will,
-        )
-        self._presence.speak_through(self.orders)
+        self._connect(config, node, credentials or read_credentials(config), clock)
         leases = Leases(
             runtime,
             news,
@@ -103,42 +86,72 @@ class MqttTransport:
             started_at=int(time.time() * RUNS_PER_SECOND),
             clock=clock,
         )
-        replies = [
-            Replies(
-                connection,
-                topics,
-                rule,
-                max_bytes=config.max_response,
-                ids_start=f"{self.session}{kind}",
-            )
-            for connection, kind in ((self.requests, ""), (self.orders, "c"))
-        ]
-        self.request_desk = RequestDesk(
-            runtime,
-            config,
-            topics=topics,
-            replies=replies[0],
-            clock=clock,
-            hands=self._hands,
-            lease_of=leases.lease_of,
-        )
         control = Control(runtime, news, node=node, settings=settings, clock=clock)
-        self.order_desk = OrderDesk(
-            {"control": control.verbs, "leases": leases.verbs},
-            topics=topics,
-            replies=replies[1],
-            clock=clock,
-            hands=self._hands,
-        )
-        leases.answer_through(self.order_desk)
+        request_replies = self._replies(config, self.requests, "")
+        self._open_desks(config, leases, control, request_replies, clock)
         self._board = Board(
             runtime,
             news,
             topics=topics,
             connection=self.orders,
-            replies=replies[0],
+            replies=request_replies,
             positions=self.request_desk.positions,
             beat=self._presence.refresh,
+        )
+
+    def _connect(self, config: Mqtt, node: str, credentials: Credentials, clock: Clock) -> None:
+        """Two connections: orders must not stand in line behind frames."""
+        self.requests = Connection(
+            _link(config, node, self.session, credentials),
+            filters=self._topics.of_requests,
+            on_message=self._take_request,
+            clock=clock,
+            on_up=self._presence.refresh,
+        )
+        self.orders = Connection(
+            _link(config, node, self.session, credentials, "-control"),
+            filters=(*self._topics.of_orders, self._topics.status),
+            on_message=self._take_order,
+            clock=clock,
+            on_up=self._came_up,
+            will=self._presence.will,
+        )
+        self._presence.speak_through(self.orders)
+
+    def _open_desks(
+        self,
+        config: Mqtt,
+        leases: Leases,
+        control: Control,
+        request_replies: Replies,
+        clock: Clock,
+    ) -> None:
+        """One desk answers requests, the other orders, each through its own connection."""
+        self.request_desk = RequestDesk(
+            self._runtime,
+            config,
+            topics=self._topics,
+            replies=request_replies,
+            clock=clock,
+            hands=self._hands,
+            lease_of=leases.lease_of,
+        )
+        self.order_desk = OrderDesk(
+            {"control": control.verbs, "leases": leases.verbs},
+            topics=self._topics,
+            replies=self._replies(config, self.orders, "c"),
+            clock=clock,
+            hands=self._hands,
+        )
+        leases.answer_through(self.order_desk)
+
+    def _replies(self, config: Mqtt, connection: Connection, kind: str) -> Replies:
+        return Replies(
+            connection,
+            self._topics,
+            ReplyRule(config.prefix, config.response_topics),
+            max_bytes=config.max_response,
+            ids_start=f"{self.session}{kind}",
         )
 
     async def run(self) -> None:

@@ -93,9 +93,7 @@ class Wire(aiomqtt.Client):
             keepalive=keepalive_s,
             clean_start=not resumes,
             properties=connect,
-            will=None
-            if will is None
-            else aiomqtt.Will(will.topic, will.payload, will.qos, retain=will.retain),
+            will=_will(will),
             tls_context=tls,
             username=username,
             password=password,
@@ -103,16 +101,18 @@ class Wire(aiomqtt.Client):
             timeout=ANSWER_TIMEOUT_S,
             logger=_library_log,
         )
-        self._client.connect_timeout = CONNECT_TIMEOUT_S
-        paho = self._client
-        self._handle_ack = paho._handle_pubackcomp  # noqa: SLF001 - see above
-        paho._handle_publish = self._take_publish  # type: ignore[method-assign] # noqa: SLF001
-        paho._handle_pubackcomp = self._handle_ack_or_refusal  # type: ignore[method-assign] # noqa: SLF001
+        self._override(self._client)
         self.unreadable = 0
         self._take = on_message
         self._published = on_published
         self.packet_max_bytes = 2**28
         """The largest packet that the broker says it takes."""
+
+    def _override(self, paho: Any) -> None:
+        paho.connect_timeout = CONNECT_TIMEOUT_S
+        self._handle_ack: Callable[[Any], MQTTErrorCode] = paho._handle_pubackcomp  # noqa: SLF001 - see above
+        paho._handle_publish = self._take_publish  # noqa: SLF001
+        paho._handle_pubackcomp = self._handle_ack_or_refusal  # noqa: SLF001
 
     async def connect(self) -> None:
         """Connect. Raises MqttError, with the broker's or the TLS library's own words."""
@@ -246,3 +246,9 @@ class _Packed:
     def pack(self) -> bytes:
         """The bytes."""
         return self._packed
+
+
+def _will(message: Message | None) -> aiomqtt.Will | None:
+    if message is None:
+        return None
+    return aiomqtt.Will(message.topic, message.payload, message.qos, retain=message.retain)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
 from heapq import heappop, heappush
 from typing import Any
 
@@ -35,6 +37,8 @@ from scheduler.core.outcome import Outcome
 from scheduler.core.request import Request, RequestKind
 from scheduler.core.scheduler import Scheduler
 from scheduler.core.settings import PoolBudget, Settings
+from scheduler.core.settle import Settling
+from scheduler.core.state import State
 
 MS = 1_000_000
 POOL = "unified"
@@ -60,9 +64,30 @@ def text(decision: Decision) -> str:
             return f"alarm {decision.model}: {decision.reason.code.value}"
 
 
+@contextmanager
+def no_fast_paths() -> Iterator[None]:
+    """The core with every short cut shut, so that all go the same long way."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("scheduler.core.arrival.starts_at_once", lambda *_: False)
+        patch.setattr(State, "is_quiet", lambda _: False)
+        patch.setattr(Settling, "_is_plain", lambda *_: False)
+        yield
+
+
+def bare(decisions: list[Decision]) -> list[Decision]:
+    """Without the sentences: a short cut may say in other words what is waited for."""
+    return [
+        replace(made, reason=replace(made.reason, detail=""))
+        if getattr(made, "reason", 0)
+        else made
+        for made in decisions
+    ]
+
+
 class World:
     """Feeds the core events and checks it after each; times are given in milliseconds.
 
+    Beside it goes the same core without its fast paths: it must decide the same.
     `pace` (load, run, unload in ms) makes the engines answer by themselves while time advances.
     """
 
@@ -70,6 +95,7 @@ class World:
         pools = settings.pop("pools", {POOL: PoolBudget(budget_bytes=budget)})
         self.settings = Settings(pools=pools, **settings)
         self.scheduler = Scheduler(self.settings)
+        self.slow = Scheduler(self.settings)
         self.now = 0
         self.decisions: list[Decision] = []
         self.times: list[int] = []
@@ -90,14 +116,24 @@ class World:
 
     def tell(self, event: Event) -> list[str]:
         """Hand over one event; whatever it is, an extra timer after it must change nothing."""
+        asked_for_ns = self.scheduler.next_timer()
         decisions = self.scheduler.handle(event, self.now)
         self.scheduler.check_invariants()
+        self._compare(event, decisions, self.now if asked_for_ns is None else asked_for_ns)
         for decision in decisions:
             self._note(decision)
         assert self.scheduler.handle(TimerFired(), self.now) == []
         next_ns = self.scheduler.next_timer()
         assert next_ns is None or next_ns > self.now
         return [text(decision) for decision in decisions]
+
+    def _compare(self, event: Event, decisions: list[Decision], asked_for_ns: int) -> None:
+        """Before the fast one asked for it, the slow one wakes up too: there is nothing to find."""
+        until_ns = min(self.now, asked_for_ns)
+        with no_fast_paths():
+            while (due := self.slow.next_timer()) is not None and due < until_ns:
+                assert self.slow.handle(TimerFired(), due) == [], "a fast path does not wake up"
+            assert bare(self.slow.handle(event, self.now)) == bare(decisions)
 
     def model(self, name: str, resident: int = 100, **rules: Any) -> list[str]:
         """Register a model; `peak`, `workspace` and `per_item` belong to its one pool."""

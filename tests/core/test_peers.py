@@ -117,3 +117,17 @@ def test_what_is_pinned_stays_beside_the_one_with_a_lock(make_world):
     world.loaded("pinned")
     world.model("a")
     assert world.ask("a") == ["load a"]
+
+
+def test_with_a_lock_who_came_first_is_not_kept_out_by_the_engines_of_a_later_lease(make_world):
+    world = make_world(policy="lock")
+    for name in "abc":
+        world.model(name)
+    world.bring("b")
+    world.ask("a")
+    world.hold("b", "c")
+    assert world.states() == {"a": "unloaded", "b": "unloading", "c": "unloaded"}
+    assert world.unloaded("b") == ["load a"]
+    world.quiesce()
+    assert world.granted_ms.keys() >= {2, 3}
+    world.check_rest("b")

@@ -108,3 +108,14 @@ def test_removing_a_model_that_is_not_in_memory_forgets_it_at_once(world):
     assert world.tell(ModelRemoved("a")) == []
     assert world.tell(ModelRemoved("b")) == ["unload b: model_removed"]
     assert world.tell(ModelRemoved("b")) == []
+
+
+def test_a_pin_that_loads_keeps_no_memory_for_a_run_that_nobody_has_asked_for(world):
+    world.model("held", 1000)
+    world.hold("held")
+    world.loaded("held")
+    world.model("pinned", 400, workspace=300, pinned=True)
+    world.model("a", 600)
+    world.ask("a")
+    assert world.ended() == ["finish 1 completed", "unload held: make_room"]
+    assert world.unloaded("held") == ["load pinned", "load a"]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
-from dataclasses import dataclass, field, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
-import pytest
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
@@ -19,8 +17,7 @@ from scheduler.core.outcome import Outcome, ReasonCode
 from scheduler.core.request import Request, RequestKind
 from scheduler.core.scheduler import Scheduler
 from scheduler.core.settings import PoolBudget, Settings, Trust
-from scheduler.core.settle import Settling
-from scheduler.core.state import State
+from tests.core.conftest import bare, no_fast_paths
 
 MS = 1_000_000
 NAMES = "abcde"
@@ -91,26 +88,6 @@ class Book:
         elif self.hold is not None:
             held += part.workspace_bytes
         return held
-
-
-@contextmanager
-def no_fast_paths() -> Iterator[None]:
-    """The core with every short cut shut, so that all go the same long way."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("scheduler.core.arrival.starts_at_once", lambda *_: False)
-        patch.setattr(State, "is_quiet", lambda _: False)
-        patch.setattr(Settling, "_is_plain", lambda *_: False)
-        yield
-
-
-def bare(decisions: list[de.Decision]) -> list[de.Decision]:
-    """Without the sentences: a short cut may say in other words what is waited for."""
-    return [
-        replace(made, reason=replace(made.reason, detail=""))
-        if getattr(made, "reason", 0)
-        else made
-        for made in decisions
-    ]
 
 
 class AnyStory(RuleBasedStateMachine):

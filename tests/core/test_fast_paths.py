@@ -1,0 +1,196 @@
+"""Where a fast path must not be taken: it would decide otherwise than the long way.
+
+Each world of these tests (of all tests here) has a twin beside it that goes the long way only; the
+two are compared after each event, see `conftest`.
+"""
+
+from __future__ import annotations
+
+from scheduler.core.events import BudgetChanged, Measurement
+from scheduler.core.request import RequestKind
+
+S = 1_000_000_000
+
+
+def full(make_world, **settings):
+    """A lease of priority 100 holds most of the memory, and nobody can take it back."""
+    world = make_world(1000, **settings)
+    world.model("held", 500)
+    world.hold("held", priority=100)
+    world.loaded("held")
+    return world
+
+
+def test_a_batch_that_fits_no_more_is_refused_though_single_requests_are_not(make_world):
+    world = make_world(1000)
+    world.model("a", 100, workspace=100, per_item=100, batch_max=1)
+    world.ask("a")
+    world.loaded("a")
+    world.ask("a")
+    world.ask("a", items=8)
+    world.ask("a")
+    world.tell(BudgetChanged("unified", 800))
+    assert world.ended() == ["finish 1 completed", "run a for 2", "finish 3 rejected: never_fits"]
+    world.quiesce()
+    world.check_rest("a")
+
+
+def test_a_batch_that_was_refused_room_says_nothing_about_single_requests(make_world):
+    world = full(make_world)
+    world.model("large", 300, workspace=100, per_item=100, max_wait_ns=0)
+    world.model("small", 300, workspace=100, max_wait_ns=0)
+    assert world.ask("large", items=4) == []
+    assert world.ask("small") == ["load small"]
+
+
+def test_who_needs_less_is_not_hopeless(make_world):
+    """Both would have to send `idle` away: for the larger that is not enough."""
+    world = full(make_world)
+    world.model("idle", 200)
+    world.bring("idle")
+    world.model("large", 600)
+    world.model("small", 450)
+    assert world.ask("large") == []
+    assert world.ask("small") == ["unload idle: make_room"]
+
+
+def test_who_needs_less_to_run_is_not_hopeless(make_world):
+    world = full(make_world)
+    world.model("idle", 200)
+    world.bring("idle")
+    world.model("large", 400, workspace=200)
+    world.model("small", 450)
+    assert world.ask("large") == []
+    assert world.ask("small") == ["unload idle: make_room"]
+
+
+def test_of_those_who_need_as_much_only_the_first_is_looked_at(make_world):
+    world = full(make_world)
+    for name in "abc":
+        world.model(name, 600)
+        world.ask(name)
+    assert [world.waits_for(i) for i in (2, 3, 4)] == ["waits_for_memory"] + ["waits_for_turn"] * 2
+    assert world.ended(1) == ["finish 1 completed", "unload held: make_room"]
+    world.quiesce()
+    world.check_rest("b")
+
+
+def test_the_important_one_behind_an_old_head_is_not_hopeless(make_world):
+    world = make_world(1000, ageing_ns=S)
+    world.model("held", 500)
+    world.hold("held", priority=70)
+    world.loaded("held")
+    world.model("first", 600)
+    world.model("second", 600)
+    world.ask("first", priority=60)
+    world.ask("second", priority=10)
+    world.at(3000)
+    said = world.ask("second", priority=80)
+    assert said == ["revoke 1: higher_priority", "finish 1 preempted: higher_priority"]
+
+
+def test_who_excludes_one_that_is_protected_from_others_is_not_hopeless(make_world):
+    world = full(make_world)
+    world.model("settled", 300, exclusive=["g"], min_residency_ns=60 * S)
+    world.bring("settled")
+    world.model("first", 400)
+    world.model("second", 400, exclusive=["g"])
+    assert world.ask("first") == []  # the minimum residency of `settled` keeps it out
+    assert world.ask("second") == ["unload settled: make_room"]
+
+
+def test_who_is_impatient_is_not_as_hopeless_as_the_patient(make_world):
+    """The customers of `idle`, who wait for a unit, are served first by the patient only."""
+    world = make_world(1000, resources={"gpu": 1})
+    world.model("runs", 100, uses={"gpu": 1})
+    world.model("busy", 500, uses={"gpu": 1})
+    world.bring("runs", "busy")
+    world.ask("runs")
+    world.model("patient", 600, max_wait_ns=60 * S)
+    world.model("hasty", 600, max_wait_ns=0)
+    world.ask("patient")
+    world.ask("busy")
+    world.at(1)
+    world.ask("hasty")
+    world.at(2)
+    world.quiesce()
+    world.check_rest("hasty")
+
+
+def test_customers_who_are_answered_protect_their_engine_no_longer(make_world):
+    """The load of what is in memory counts as a customer, and is answered in the same pass."""
+    world = full(make_world)
+    world.model("first", 450, priority=50, max_wait_ns=60 * S)
+    world.model("idle", 400)
+    world.model("second", 450, priority=40, max_wait_ns=60 * S)
+    world.ask("second")
+    world.ask("idle", priority=90)
+    world.quiesce(holds=False)
+    world.ask("first")
+    world.ask("idle", kind=RequestKind.LOAD, priority=50)
+    world.quiesce()
+    world.check_rest("second")
+
+
+def test_what_is_kept_from_one_for_its_length_is_not_kept_from_a_shorter_one(make_world):
+    """`long` would be overtaken by the stream; `short` needs as much, and is done before it."""
+    world = make_world(1000)
+    world.pace = (900, 5, 10)
+    world.model("stream", 600, priority=80)
+    world.model("long", 600, priority=40)
+    world.model("short", 600, priority=30)
+    world.load("long")
+    world.at(1000)
+    world.pace = (100, 5, 10)
+    world.load("short")
+    world.at(1500)
+    world.load("stream")
+    for i in range(6):
+        world.later(3000 + 600 * i, lambda: world.ask("stream"))
+    world.at(6050)
+    assert world.ask("long") == []
+    assert world.ask("short") == ["unload stream: make_room"]
+
+
+def test_a_lease_waits_for_who_needs_its_engine_though_that_one_is_passed_over_quickly(make_world):
+    """`small` is loaded for the lease on both; the lease on it alone came later, and waits."""
+    world = full(make_world)
+    world.model("a", 600)
+    world.model("b", 600)
+    world.ask("a")
+    world.ask("b")
+    world.hold("b", priority=20)
+    world.quiesce()
+    world.check_rest("a")
+
+
+def test_what_a_run_gives_back_counts_for_the_claim_of_who_waits_before_it(make_world):
+    """What comes back by itself is claimed first, in whichever order the two were found.
+
+    `first` waits for the unload of `old` and claims 360 of the 400 that are coming, and of what is
+    free the rest; the run that starts behind it takes 60 and returns them.
+    """
+    world = make_world(1000)
+    world.model("old", 300)
+    world.model("runs", 300, workspace=60)
+    world.model("first", 600, priority=60)
+    world.model("small", 40, priority=40)
+    world.bring("old", "runs")
+    world.ask("first")
+    world.ask("runs")
+    world.ask("small")
+    world.quiesce()
+    world.check_rest("first")
+
+
+def test_a_measurement_is_judged_by_who_waits_already(make_world):
+    world = full(make_world)
+    world.model("a", 300)
+    world.model("b", 600)
+    world.bring("a")
+    world.ask("b")
+    world.ask("a")
+    world.ask("a")
+    world.ended(2, measured={"a": {"unified": Measurement(450)}})
+    world.quiesce()
+    world.check_rest("a")

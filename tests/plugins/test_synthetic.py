@@ -13,6 +13,7 @@ from scheduler.config import Model
 from scheduler.core.settings import PoolBudget, Settings
 from scheduler.errors import EngineOutOfMemory
 from scheduler.memory.process import resident_bytes
+from scheduler.memory.trim import release_free_memory
 from scheduler.plugin.engine import EXAMPLE, EngineContext
 from scheduler.plugin.synthetic import SyntheticEngine, SyntheticOptions
 from scheduler.runtime.runtime import Runtime
@@ -78,6 +79,7 @@ def test_too_much_memory_is_out_of_memory():
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
 def test_a_runtime_measures_what_it_holds(backend):
     async def main():
+        release_free_memory()  # What other tests left is not to be returned while we measure.
         runtime = Runtime(Settings(pools={"unified": PoolBudget(budget_bytes=200 * MIB)}))
         model = Model(name="a", footprint=20 * MIB)
         runtime.register(model, "synthetic", {"load": 0, "infer": 0, "memory": 64 * MIB})

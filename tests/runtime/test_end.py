@@ -245,13 +245,13 @@ def run_until(where, backend, signals):
         ("hung load", signal.SIGINT, ["shutting_down"]),
     ],
 )
-def test_a_signal_ends_the_process_in_time(backend, where, signum, said):  # CASES 113
+def test_a_signal_ends_the_process_in_time(backend, where, signum, said):
     status, output, seconds = run_until(where, backend, [signum])
     assert (status, sorted(output)) == (128 + signum, said)
     assert seconds < 10
 
 
 @pytest.mark.parametrize("backend", ["asyncio", "trio"])
-def test_a_second_signal_ends_the_process_at_once(backend):  # CASES 113
+def test_a_second_signal_ends_the_process_at_once(backend):
     status, output, _ = run_until("hung infer", backend, [signal.SIGTERM, signal.SIGINT])
     assert (status, output) == (128 + signal.SIGINT, [])

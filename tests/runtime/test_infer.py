@@ -50,7 +50,7 @@ async def test_a_request_to_a_loaded_idle_engine_is_decided_before_infer_waits(b
         assert task == anyio.get_current_task().id
 
 
-async def test_all_calls_of_an_engine_come_from_its_one_thread(bench):  # CASES 61
+async def test_all_calls_of_an_engine_come_from_its_one_thread(bench):
     b = bench()
     one, other = b.add("a"), b.add("b")
     async with b.runtime:
@@ -67,7 +67,7 @@ async def test_all_calls_of_an_engine_come_from_its_one_thread(bench):  # CASES 
     assert [name for name, _ in one.calls][-1] == "unload"
 
 
-async def test_the_loop_goes_on_while_an_engine_loads(bench):  # CASES 59
+async def test_the_loop_goes_on_while_an_engine_loads(bench):
     b = bench()
     script = b.add("a")
     b.add("b")
@@ -81,7 +81,7 @@ async def test_the_loop_goes_on_while_an_engine_loads(bench):  # CASES 59
         await b.all_well()
 
 
-async def test_parallel_requests_keep_their_own_answers(bench):  # CASES 71
+async def test_parallel_requests_keep_their_own_answers(bench):
     b = bench()
     script = b.add(queue={"limit": 500})
     shared, inside = np.zeros(8), threading.Lock()
@@ -216,7 +216,7 @@ async def test_refusals_have_types(bench):
 
 
 @pytest.mark.parametrize("deadline", [math.nan, -math.inf, -5, -0.001, True, "100"])
-async def test_a_deadline_that_is_none_is_refused(bench, deadline):  # CASES 110
+async def test_a_deadline_that_is_none_is_refused(bench, deadline):
     b = bench()
     b.add()
     async with b.runtime:

@@ -18,7 +18,7 @@ from scheduler.runtime.engine_thread import EngineThread
 MIB = 1024 * 1024
 
 
-async def test_a_load_that_fails_half_way_is_cleaned_up_each_time(bench):  # CASES 18
+async def test_a_load_that_fails_half_way_is_cleaned_up_each_time(bench):
     b = bench()
     script = b.add(backoff=1)
     held = []
@@ -82,7 +82,7 @@ async def test_a_system_without_threads_fails_the_load(bench, monkeypatch):
         await b.all_well()
 
 
-async def test_late_news_of_an_old_instance_touches_nothing(bench):  # CASES 19
+async def test_late_news_of_an_old_instance_touches_nothing(bench):
     b = bench()
     b.add()
     async with b.runtime:
@@ -98,7 +98,7 @@ async def test_late_news_of_an_old_instance_touches_nothing(bench):  # CASES 19
 
 
 @pytest.mark.parametrize("order", ["ab", "ba"])
-async def test_two_loads_that_do_not_fit_together_never_meet(bench, order):  # CASES 21
+async def test_two_loads_that_do_not_fit_together_never_meet(bench, order):
     b = bench()
     inside, most = set(), []
     for name in "ab":
@@ -132,7 +132,7 @@ async def test_two_loads_that_do_not_fit_together_never_meet(bench, order):  # C
         await b.all_well()
 
 
-async def test_an_engine_is_not_evicted_while_it_runs(bench):  # CASES 22
+async def test_an_engine_is_not_evicted_while_it_runs(bench):
     b = bench()
     script = b.add("a", mib=600)
     other = b.add("b", mib=600, priority=90)
@@ -165,7 +165,6 @@ async def test_an_engine_is_not_evicted_while_it_runs(bench):  # CASES 22
 @pytest.mark.parametrize("tick_ns", [-1, 0, 1])
 @pytest.mark.parametrize("during_unload", [False, True])
 async def test_a_request_that_meets_the_keep_alive_is_served(bench, tick_ns, during_unload):
-    # CASES 23
     b = bench()
     script = b.add("a", keep_alive=2, exclusive=["group"])
     b.add("b", exclusive=["group"], max_wait=0)
@@ -193,7 +192,7 @@ async def test_a_request_that_meets_the_keep_alive_is_served(bench, tick_ns, dur
         await b.all_well()
 
 
-async def test_pressure_that_passes_leaves_nothing_behind(bench):  # CASES 26
+async def test_pressure_that_passes_leaves_nothing_behind(bench):
     b = bench()
     b.add("a")
     async with b.runtime:
@@ -205,7 +204,7 @@ async def test_pressure_that_passes_leaves_nothing_behind(bench):  # CASES 26
         await b.all_well()
 
 
-async def test_a_hung_engine_holds_up_nobody_else(bench):  # CASES 27
+async def test_a_hung_engine_holds_up_nobody_else(bench):
     b = bench()
     script = b.add("a", run_timeout=5)
     b.add("b")
@@ -239,7 +238,7 @@ async def test_a_hung_engine_holds_up_nobody_else(bench):  # CASES 27
         await b.all_well()
 
 
-async def test_keep_alive_does_not_end_a_slow_load_and_load_timeout_does(bench):  # CASES 30
+async def test_keep_alive_does_not_end_a_slow_load_and_load_timeout_does(bench):
     b = bench()
     slow = b.add("a", keep_alive=5, load_timeout=30)
     hung = b.add("b", keep_alive=5, load_timeout=8)
@@ -273,7 +272,7 @@ async def test_keep_alive_does_not_end_a_slow_load_and_load_timeout_does(bench):
 
 
 @pytest.mark.parametrize("method", ["load", "infer"])
-async def test_an_error_that_is_kept_does_not_keep_the_engine(bench, method):  # CASES 34
+async def test_an_error_that_is_kept_does_not_keep_the_engine(bench, method):
     b = bench()
     script = b.add(backoff=0)
     engines, kept = [], []
@@ -330,7 +329,7 @@ async def test_a_thread_keeps_no_payload_and_no_result(bench):
 
 
 @pytest.mark.parametrize("method", ["make", "load", "warm_up"])
-async def test_a_request_inside_the_load_window_is_answered(bench, method):  # CASES 45
+async def test_a_request_inside_the_load_window_is_answered(bench, method):
     b = bench()
     script = b.add()
     script.block(method)

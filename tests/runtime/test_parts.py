@@ -54,7 +54,7 @@ def test_a_process_cannot_tell_of_a_device():
         assert activity.held(activity.open()) == {}
 
 
-def test_a_negative_difference_is_unreliable():  # CASES 10
+def test_a_negative_difference_is_unreliable():
     activity = Activity(metered(300, 280), "host")
     with activity:
         assert not activity.held(activity.open())["host"].reliable

@@ -84,7 +84,7 @@ async def test_the_timekeeper_sleeps_for_the_earliest_timer_and_wakes_no_more_th
         keeper.stop()
 
 
-async def test_wall_clock_jumps_change_nothing(bench, monkeypatch):  # CASES 114
+async def test_wall_clock_jumps_change_nothing(bench, monkeypatch):
     b = bench(clock=None)
     b.add(keep_alive=60)
 
@@ -105,9 +105,7 @@ async def test_wall_clock_jumps_change_nothing(bench, monkeypatch):  # CASES 114
         await b.all_well()
 
 
-async def test_leases_that_ran_out_in_a_suspended_machine_are_taken_back(
-    bench, caplog
-):  # CASES 115
+async def test_leases_that_ran_out_in_a_suspended_machine_are_taken_back(bench, caplog):
     asleep = [0]
     b = bench(read_asleep_ns=lambda: asleep[0])
     b.add("a")
@@ -136,7 +134,7 @@ def test_sleep_is_told_once_and_jitter_is_not_told():
     assert asleep_ns() >= 0
 
 
-async def test_the_pulse_shows_a_loop_that_stands_still(bench):  # CASES 50
+async def test_the_pulse_shows_a_loop_that_stands_still(bench):
     b = bench()
     script = b.add()
     script.block("infer")

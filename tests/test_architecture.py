@@ -51,6 +51,10 @@ LADDER: Mapping[str, set[str]] = {
     "report": {"core", "trace"},
     "timeline": {"core", "trace", "report"},
     "sim": {"core", "plugin", "config", "plugin.synthetic", "trace", "source", "report", "runtime"},
+    "explain": {"core", "errors", "trace"},
+    "plan": {
+        *("core", "config", "plugin", "plugin.synthetic", "trace", "source", "report", "sim"),
+    },
     "testing": {"plugin", "errors"},
     "transport": {
         *("core", "errors", "plugin", "config", "runtime.clock", "trace", "memory"),
@@ -59,7 +63,7 @@ LADDER: Mapping[str, set[str]] = {
     "": {"core", "errors", "plugin", "config", "runtime"},
     "cli": {
         *("core", "errors", "plugin", "config", "runtime.clock", "trace", "memory", "runtime"),
-        *("source", "sink", "report", "timeline", "sim", "testing", "transport"),
+        *("source", "sink", "report", "timeline", "sim", "explain", "plan", "testing", "transport"),
     },
     "__main__": {"cli"},
 }

@@ -8,6 +8,9 @@ import typer
 
 from scheduler.cli.check import check
 from scheduler.cli.engines import engines
+from scheduler.cli.explain import explain
+from scheduler.cli.plan import plan
+from scheduler.cli.replay import replay
 from scheduler.cli.run import run
 from scheduler.cli.simulate import simulate
 
@@ -18,7 +21,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, check, simulate, engines):
+for command in (run, check, plan, simulate, replay, explain, engines):
     app.command()(command)
 
 

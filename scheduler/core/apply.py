@@ -54,6 +54,7 @@ def _(event: ev.ModelRemoved, state: State, now: int) -> None:
     reason = Reason(ReasonCode.MODEL_REMOVED, f"{event.model} was removed")
     state.abandon_waiting(event.model, Outcome.REJECTED, reason)
     if not engine.in_memory:
+        state.end_unloads(event.model, Outcome.COMPLETED)
         state.forget(engine)
     elif engine.is_idle:
         state.rest(engine, now)

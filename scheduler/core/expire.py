@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from scheduler.core.model import SECOND_NS
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
+from scheduler.core.prefetch import load_from_ns
 from scheduler.core.timers import TimerKind
 
 if TYPE_CHECKING:
@@ -14,7 +15,7 @@ if TYPE_CHECKING:
     from scheduler.core.state import State
 
 STILL_WANTED_NS = SECOND_NS
-"""How long an engine whose keep-alive is over is kept on when somebody waits for it."""
+"""How long an engine whose keep-alive is over is kept on when it is wanted, now or soon."""
 
 
 def expire(state: State, now: int) -> None:
@@ -84,7 +85,9 @@ def _load(state: State, model: str, now: int) -> None:
 
 def _keep_alive(state: State, model: str, now: int) -> None:
     engine = state.engines[model]
-    if any(lane.entries for lane in state.queue.lanes_of(model)):
+    from_ns = load_from_ns(state, engine, now)
+    soon = from_ns is not None and from_ns <= now
+    if soon or any(lane.entries for lane in state.queue.lanes_of(model)):
         state.timers.set(TimerKind.KEEP_ALIVE, model, now + STILL_WANTED_NS)
         return
     state.unload(engine, Reason(ReasonCode.KEEP_ALIVE_OVER, f"{model} was not used"), now)

@@ -24,20 +24,25 @@ WORTH_MORE = 2
 
 def expect(state: State, engine: Engine, now: int, not_before_ns: int = 0) -> None:
     """An engine is out of memory, or missed there: set the alarm for its next load."""
-    if not state.policy.prefetches or engine.state is not EngineState.UNLOADED:
-        return
-    if not engine.demand.is_steady() and not misses(engine, 0, 0):
-        return  # It comes when it comes, and can be loaded then: a guess would cost others theirs.
-    next_ns = engine.demand.next_ns(now)
-    if next_ns is not None:
-        lead_ns = reload_ns(engine) * 5 // 4
-        due_ns = max(next_ns - lead_ns, not_before_ns, now + 1)
+    due_ns = load_from_ns(state, engine, now)
+    if due_ns is not None and engine.state is EngineState.UNLOADED:
+        due_ns = max(due_ns, not_before_ns, now + 1)
         state.timers.set(TimerKind.PREFETCH, engine.name, due_ns)
+
+
+def load_from_ns(state: State, engine: Engine, now: int) -> int | None:
+    """From when on to have an engine loaded for its next request, or None if on demand will do."""
+    if not state.policy.prefetches:
+        return None
+    if not engine.demand.is_steady() and not misses(engine, 0, 0):
+        return None  # It comes when it comes, and can be loaded then: a guess would cost others.
+    next_ns = engine.demand.next_ns(now)
+    return None if next_ns is None else next_ns - reload_ns(engine) * 5 // 4
 
 
 def is_wanted(state: State, engine: Engine, now: int) -> bool:
     """Whether to go on trying to load an engine ahead, which is not in memory."""
-    if state.draining or engine.backing_off_ns(now) or never_alone(state, (engine,)) is not None:
+    if state.draining or never_alone(state, (engine,)) is not None:
         return False
     return engine.demand.next_ns(now) is not None
 

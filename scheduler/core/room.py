@@ -17,6 +17,7 @@ from scheduler.core.outlook import unloading_bytes
 from scheduler.core.policy import Candidate, rank
 from scheduler.core.prefetch import is_worth
 from scheduler.core.prospect import candidate, misses, service_ns, until_next_ns
+from scheduler.core.witness import Rule
 
 if TYPE_CHECKING:
     from scheduler.core.lease import Lease
@@ -45,6 +46,7 @@ class Room(Balance):
         self.wake_ns: int | None = None
         self.is_claimed = False
         self._making = False
+        self._groups: set[str] = set()
         self._is_personal = False
         self._refused: tuple[Claimant, tuple[str, int, int]] | None = None
 
@@ -75,7 +77,7 @@ class Room(Balance):
             return (ReasonCode.WAITS_FOR_MEMORY, "it looks again in a while")
         deficits = self._deficits(who, need)
         if not deficits and not rivals:
-            self.claim(larger(need.now, need.later))
+            self._keep_for(who, need)
             self.wake(who.patient_ns)
             return (ReasonCode.WAITS_FOR_MEMORY, "the memory it needs is being freed")
         victims = self._choose(who, deficits, rivals)
@@ -84,9 +86,19 @@ class Room(Balance):
             return self._cannot(who, deficits)
         self._making = True
         self._evict(who, victims)
-        self.claim(larger(need.now, need.later))
+        self._keep_for(who, need)
         names = ", ".join(engine.name for engine in victims)
         return (ReasonCode.WAITS_FOR_MEMORY, f"{names} makes room for {who.name}")
+
+    def _keep_for(self, who: Claimant, need: Need) -> None:
+        self.claim(larger(need.now, need.later))
+        self._groups.update(*(engine.spec.exclusive for engine in who.engines))
+
+    def keeps_out(self, absent: list[Engine]) -> bool:
+        """Whether somebody before them is coming in where these could not be beside it."""
+        if self.state.policy.one_at_a_time:
+            return self.is_claimed
+        return any(engine.spec.exclusive & self._groups for engine in absent)
 
     def _note_refusal(self, who: Claimant, need: Need, rivals: tuple[Engine, ...]) -> None:
         """Remember that this claimant was not given its memory, whatever takes its turn next."""
@@ -196,22 +208,40 @@ class Room(Balance):
             rest = shortage(deficits, total(self.booked(rival) for rival in rivals))
             others = [self.candidate(e, who.takes_ns) for e in found.values() if e not in rivals]
             chosen = self.state.policy.choose_victims(others, rest) if rest else ()
+            if self.state.witness is not None:
+                self.state.witness.weighed(who, others, rest, rivals, chosen)
             if chosen is not None:
                 return (*rivals, *(found[name] for name in chosen))
         return None
 
     def _candidates(self, who: Claimant, rivals: tuple[Engine, ...]) -> Iterable[Engine]:
         for engine in self.state.engines.values():
-            if engine.state is not EngineState.READY or engine.pinned or engine in who.engines:
+            if engine.state is not EngineState.READY or engine in who.engines:
                 continue
-            if engine.name in self.needed or engine.condemned is not None:
-                continue
-            if engine not in rivals and self._just_loaded(engine, who):
-                continue
-            if engine not in rivals and self._would_win_back(engine, who):
-                continue
-            if not self._has_customers(engine, who) and not self._is_better_later(engine, who):
+            rule = self._spares(engine, who, rivals)
+            if rule is None:
                 yield engine
+            elif self.state.witness is not None:
+                self.state.witness.spared(who, engine, rule)
+
+    def _spares(self, engine: Engine, who: Claimant, rivals: tuple[Engine, ...]) -> Rule | None:
+        """The first rule by which this engine need not go, or None."""
+        rule = None
+        if engine.pinned:
+            rule = Rule.PINNED
+        elif engine.name in self.needed:
+            rule = Rule.NEEDED
+        elif engine.condemned is not None:
+            rule = Rule.CONDEMNED
+        elif engine not in rivals and self._just_loaded(engine, who):
+            rule = Rule.JUST_LOADED
+        elif engine not in rivals and self._would_win_back(engine, who):
+            rule = Rule.WOULD_WIN_BACK
+        elif self._has_customers(engine, who):
+            rule = Rule.HAS_CUSTOMERS
+        elif self._is_better_later(engine, who):
+            rule = Rule.BETTER_LATER
+        return rule
 
     def _just_loaded(self, engine: Engine, who: Claimant) -> bool:
         """Whether its minimum residency protects this engine, from all but the more important."""
@@ -289,7 +319,11 @@ class Room(Balance):
             if book.room_bytes() < 0
         }
         rest = shortage(over, unloading_bytes(self.state)) if over else {}
-        idle = [e for e in self.state.engines.values() if rest and e.is_idle and not e.pinned]
+        idle = [
+            engine
+            for engine in self.state.engines.values()
+            if engine.is_idle and not engine.pinned and rest.keys() & self.booked(engine).keys()
+        ]
         if not idle:
             return
         chosen = self.state.policy.choose_victims([self.candidate(e, 0) for e in idle], rest)

@@ -17,17 +17,20 @@ if TYPE_CHECKING:
     from scheduler.core.decisions import Decision
     from scheduler.core.events import Event
     from scheduler.core.settings import Settings
+    from scheduler.core.witness import Witness
 
 
 class Scheduler:
     """Decides who is in memory, who runs and who waits.
 
     Deterministic: the same settings, events and times give the same decisions. It reads no clock,
-    waits for nothing and keeps no reference to what it was given but the values themselves.
+    waits for nothing and keeps no reference to what it was given but the values themselves. A
+    `witness` is told what is weighed; it sees live engines, which it must not change.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, witness: Witness | None = None) -> None:
         self._state = State(settings)
+        self._state.witness = witness
         self._now = 0
         self._arrivals = 0
         self._look_again_ns: int | None = None

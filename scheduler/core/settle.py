@@ -279,7 +279,7 @@ class Settling:
             self.room.wake(until_ns)
             most = lane.engines[0].spec.batch_max
             lane.blocked = (ReasonCode.WAITS_FOR_BATCH, f"{len(batch)} of a batch of {most}")
-            self.room.claim(need)
+            self.room.take(need, {})  # It could start now, and does not wait for what comes back.
             return False
         items = sum(pending.request.items for pending in batch)
         self._grant(batch, running_bytes(lane.engines, items))
@@ -312,8 +312,8 @@ class Settling:
 
     def _bring_in(self, absent: list[Engine], who: Claimant, items: int) -> Blocked | None:
         """Load what is absent, or make room for it. Returns what it has to wait for first."""
-        if self.state.policy.one_at_a_time and self.room.is_claimed:
-            return BEHIND
+        if self.room.keeps_out(absent):
+            return (ReasonCode.WAITS_FOR_TURN, "somebody before it comes into that place")
         rivals = self._rivals(absent, who.engines)
         for rival in rivals:
             if rival.state is not EngineState.READY or rival.name in self.room.needed:

@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from scheduler.core.settings import Settings
+    from scheduler.core.witness import Witness
 
 
 class State:
@@ -58,6 +59,7 @@ class State:
         self.pins: dict[str, Engine] = {}
         self.wanted: dict[str, Engine] = {}
         self.last_instances: dict[str, int] = {}
+        self.witness: Witness | None = None
 
     # -- requests ---------------------------------------------------------------------------
 

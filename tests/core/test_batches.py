@@ -121,3 +121,18 @@ def test_one_of_a_batch_can_go_while_the_others_run_on(world):
     assert world.cancel(3) == ["finish 3 cancelled: caller_cancelled"]
     assert world.ended() == ["finish 4 completed"]
     world.check_rest("a")
+
+
+def test_the_memory_of_who_waits_for_company_is_not_lent_to_others(world):
+    """What the run of `other` will give back is no good to it: it may come later than the batch."""
+    world.model("other", 100, workspace=100)
+    world.ask("other")
+    world.loaded("other")
+    world.model("a", 400, workspace=100, batch_max=4, batch_wait_ns=50_000_000, max_wait_ns=0)
+    world.bring("a")
+    world.ask("a")
+    assert world.waits_for(3) == "waits_for_batch"
+    world.model("large", 350)
+    assert world.ask("large") == []
+    assert world.at(50) == ["run a for 3"]
+    assert world.ended(1) == ["finish 1 completed", "load large"]

@@ -123,3 +123,8 @@ def test_of_any_number_the_set_is_enough_and_nobody_in_it_is_superfluous(items, 
         rest = [there[name] for name in chosen if name != left_out]
         covers = all(sum(f.get(pool, 0) for f in rest) >= s for pool, s in short.items())
         assert covers == (left_out is None)
+
+
+def test_of_more_than_that_what_is_cheap_for_what_it_frees_comes_before_what_is_merely_cheap():
+    items = named([*[(1, {"x": 1})] * 16, (5, {"x": 100})])
+    assert cheapest_cover(items, {"x": 16}) == ("m16",)

@@ -114,3 +114,27 @@ def test_a_rival_that_somebody_earlier_needs_is_not_taken_away(world):
     world.ask("b")
     assert world.waits_for(3) == "waits_for_exclusive"
     assert world.ended() == ["finish 1 completed", "run a for 2"]
+
+
+def test_the_group_of_who_waits_for_memory_is_kept_for_it(world):
+    """`small` would fit meanwhile, and have to be sent away again as soon as `large` can come."""
+    world.model("old", 400)
+    world.model("small", 250, exclusive=["g"])
+    world.model("large", 601, exclusive=["g"], priority=60)
+    world.bring("old", "small")
+    assert world.ask("large") == ["unload small: make_room", "unload old: make_room"]
+    assert world.ask("small") == []
+    assert world.unloaded("small") == []
+    assert world.waits_for(4) == "waits_for_turn"
+    assert world.unloaded("old") == ["load large"]
+    world.quiesce()
+    world.check_rest("small")
+
+
+def test_one_of_no_common_group_is_not_kept_out(world):
+    world.model("old", 400)
+    world.model("small", 100, exclusive=["h"])
+    world.model("large", 700, exclusive=["g"], priority=60)
+    world.bring("old")
+    assert world.ask("large") == ["unload old: make_room"]
+    assert world.ask("small") == ["load small"]

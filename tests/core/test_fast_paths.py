@@ -7,7 +7,6 @@ two are compared after each event, see `conftest`.
 from __future__ import annotations
 
 from scheduler.core.events import BudgetChanged, Measurement
-from scheduler.core.request import RequestKind
 
 S = 1_000_000_000
 
@@ -44,24 +43,28 @@ def test_a_batch_that_was_refused_room_says_nothing_about_single_requests(make_w
 
 
 def test_who_needs_less_is_not_hopeless(make_world):
-    """Both would have to send `idle` away: for the larger that is not enough."""
+    """Both would have to send `busy` away: for the larger that is not enough."""
     world = full(make_world)
-    world.model("idle", 200)
-    world.bring("idle")
+    world.model("busy", 200)
+    world.ask("busy")
+    world.loaded("busy")
     world.model("large", 600)
     world.model("small", 450)
-    assert world.ask("large") == []
-    assert world.ask("small") == ["unload idle: make_room"]
+    world.ask("large")
+    world.ask("small")
+    assert world.ended(2) == ["finish 2 completed", "unload busy: make_room"]
 
 
 def test_who_needs_less_to_run_is_not_hopeless(make_world):
     world = full(make_world)
-    world.model("idle", 200)
-    world.bring("idle")
+    world.model("busy", 200)
+    world.ask("busy")
+    world.loaded("busy")
     world.model("large", 400, workspace=200)
     world.model("small", 450)
-    assert world.ask("large") == []
-    assert world.ask("small") == ["unload idle: make_room"]
+    world.ask("large")
+    world.ask("small")
+    assert world.ended(2) == ["finish 2 completed", "unload busy: make_room"]
 
 
 def test_of_those_who_need_as_much_only_the_first_is_looked_at(make_world):
@@ -92,42 +95,42 @@ def test_the_important_one_behind_an_old_head_is_not_hopeless(make_world):
 def test_who_excludes_one_that_is_protected_from_others_is_not_hopeless(make_world):
     world = full(make_world)
     world.model("settled", 300, exclusive=["g"], min_residency_ns=60 * S)
-    world.bring("settled")
+    world.ask("settled")
+    world.loaded("settled")
     world.model("first", 400)
     world.model("second", 400, exclusive=["g"])
-    assert world.ask("first") == []  # the minimum residency of `settled` keeps it out
-    assert world.ask("second") == ["unload settled: make_room"]
+    world.ask("first")  # the minimum residency of `settled` keeps it out
+    world.ask("second")
+    assert world.ended(2) == ["finish 2 completed", "unload settled: make_room"]
 
 
 def test_who_is_impatient_is_not_as_hopeless_as_the_patient(make_world):
-    """The customers of `idle`, who wait for a unit, are served first by the patient only."""
-    world = make_world(1000, resources={"gpu": 1})
-    world.model("runs", 100, uses={"gpu": 1})
-    world.model("busy", 500, uses={"gpu": 1})
-    world.bring("runs", "busy")
-    world.ask("runs")
+    """All have aged. The first still lets the customers of `busy` be served, the next does not."""
+    world = make_world(1000, ageing_ns=S)
+    world.model("busy", 600)
     world.model("patient", 600, max_wait_ns=60 * S)
-    world.model("hasty", 600, max_wait_ns=0)
-    world.ask("patient")
+    world.model("hasty", 600, max_wait_ns=2 * S)
     world.ask("busy")
-    world.at(1)
-    world.ask("hasty")
-    world.at(2)
+    world.loaded("busy")
+    for name in ("patient", "hasty", "busy"):
+        world.ask(name)
+    world.at(5000)
+    assert world.ended() == ["finish 1 completed", "unload busy: make_room"]
+    assert world.scheduler.snapshot().waiting[0].models == ("patient",)
     world.quiesce()
     world.check_rest("hasty")
 
 
 def test_customers_who_are_answered_protect_their_engine_no_longer(make_world):
-    """The load of what is in memory counts as a customer, and is answered in the same pass."""
+    """A load that was asked for counts as a customer, and is answered in the same pass."""
     world = full(make_world)
-    world.model("first", 450, priority=50, max_wait_ns=60 * S)
     world.model("idle", 400)
-    world.model("second", 450, priority=40, max_wait_ns=60 * S)
+    world.load("idle")
+    world.model("first", 450, max_wait_ns=60 * S)
+    world.model("second", 450, max_wait_ns=60 * S)
+    world.ask("first", deadline=100_000)
     world.ask("second")
-    world.ask("idle", priority=90)
-    world.quiesce(holds=False)
-    world.ask("first")
-    world.ask("idle", kind=RequestKind.LOAD, priority=50)
+    assert world.loaded("idle") == ["finish 2 completed", "unload idle: make_room"]
     world.quiesce()
     world.check_rest("second")
 
@@ -152,33 +155,35 @@ def test_what_is_kept_from_one_for_its_length_is_not_kept_from_a_shorter_one(mak
     assert world.ask("short") == ["unload stream: make_room"]
 
 
-def test_a_lease_waits_for_who_needs_its_engine_though_that_one_is_passed_over_quickly(make_world):
-    """`small` is loaded for the lease on both; the lease on it alone came later, and waits."""
-    world = full(make_world)
-    world.model("a", 600)
-    world.model("b", 600)
-    world.ask("a")
-    world.ask("b")
-    world.hold("b", priority=20)
-    world.quiesce()
-    world.check_rest("a")
+def test_an_engine_with_customers_before_them_is_nothing_that_others_plan_with(make_world):
+    """A plan with `busy` would come to nothing, and keep `third` from the room it can have."""
+    world = make_world(1000)
+    world.model("idle", 200)
+    world.bring("idle")
+    world.model("busy", 500)
+    world.ask("busy")
+    world.loaded("busy")
+    world.ask("busy", priority=60)
+    world.model("second", 600, max_wait_ns=0)
+    world.model("third", 400, priority=40)
+    assert world.ask("second") == []
+    assert world.ask("third") == ["unload idle: make_room"]
 
 
 def test_what_a_run_gives_back_counts_for_the_claim_of_who_waits_before_it(make_world):
-    """What comes back by itself is claimed first, in whichever order the two were found.
-
-    `first` waits for the unload of `old` and claims 360 of the 400 that are coming, and of what is
-    free the rest; the run that starts behind it takes 60 and returns them.
+    """`first` claims what `old` gives back, and 300 of what is free. The run that starts behind it
+    takes 60 and returns them, so they need not be kept back twice.
     """
     world = make_world(1000)
     world.model("old", 300)
     world.model("runs", 300, workspace=60)
     world.model("first", 600, priority=60)
-    world.model("small", 40, priority=40)
-    world.bring("old", "runs")
-    world.ask("first")
+    world.model("small", 90, priority=40)
+    world.bring("old")
     world.ask("runs")
-    world.ask("small")
+    assert world.ask("first") == ["unload old: make_room"]
+    assert world.ask("small") == []
+    assert world.loaded("runs") == ["run runs for 2", "load small"]
     world.quiesce()
     world.check_rest("first")
 

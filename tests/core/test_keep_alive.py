@@ -7,6 +7,8 @@ import pytest
 from scheduler.core.events import PinChanged
 from scheduler.core.model import SECOND_NS
 
+MS = 1_000_000
+
 TICK = 1e-6
 
 
@@ -147,3 +149,22 @@ def test_a_run_longer_than_the_keep_alive_is_not_disturbed_by_it(world):
     assert world.states() == {"a": "ready"}
     world.ended()
     assert world.at(6000) == ["unload a: keep_alive_over"]
+
+
+@pytest.mark.parametrize("keep_alive_ms", [0, 30])
+def test_an_engine_that_would_be_loaded_ahead_at_once_is_kept(make_world, keep_alive_ms):
+    """Its keep-alive is shorter than the time by which it is loaded ahead: it would come and go."""
+    world = make_world()
+    world.pace = (300, 20, 10)
+    world.model("a", deadline_ns=100 * MS, keep_alive_ns=keep_alive_ms * MS)
+    world.load("a")
+    for i in range(10):
+        world.later(100 + 2000 * i, lambda: world.ask("a", deadline=600))
+    for i in range(10, 20):
+        world.later(100 + 2000 * i, lambda: world.ask("a"))
+    world.at(40_000)
+    assert world.count("load a") <= 21
+    assert all(world.outcome(i) == "completed" for i in range(13, 22))
+    world.at(60_000)
+    assert world.states()["a"] == "unloaded"
+    assert world.count("load a") <= 22

@@ -384,3 +384,16 @@ def test_the_books_of_a_run_outlive_the_lease_it_was_under(world):
     world.ended(2)
     assert world.reserved == 300
     world.check_rest("a")
+
+
+def test_a_pool_over_its_budget_sends_nobody_away_who_has_nothing_of_it(make_world):
+    """What is pinned there stays, and to send away the others would not help."""
+    world = make_world(pools={p: PoolBudget(budget_bytes=1000) for p in ("unified", "cuda:0")})
+    world.model("p", footprint={"cuda:0": PoolFootprint(resident_bytes=400)}, pinned=True)
+    world.loaded("p")
+    world.model("a", 300)
+    world.bring("a")
+    assert world.tell(BudgetChanged("cuda:0", 100)) == []
+    assert world.ask("a") == ["run a for 2"]
+    world.ended()
+    world.check_rest("a")

@@ -147,3 +147,21 @@ def test_it_goes_when_the_frame_does_not_come(make_world):
     world.at(20_000)
     assert world.outcome(cold) == "completed"
     assert world.wakeups - before < 10
+
+
+def test_of_a_stream_without_beat_the_return_is_a_guess_that_binds_the_patient_only(make_world):
+    world = make_world(1000)
+    world.pace = (300, 5, 10)
+    world.model("now and then", 600, priority=80)
+    world.model("cold", 600, priority=30, max_wait_ns=2 * S)
+    world.load("cold")
+    world.at(400)
+    world.load("now and then")
+    gaps = [50, 250, 90, 400, 60, 300, 120] * 6
+    for i in range(len(gaps)):
+        world.later(1000 + sum(gaps[:i]), lambda: world.ask("now and then"))
+    world.at(3000)
+    world.ask("cold")
+    world.at(4999)
+    assert world.count("unload now and then") == 0
+    assert world.at(5010)[0] == "unload now and then: make_room"

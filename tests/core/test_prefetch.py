@@ -125,6 +125,23 @@ def test_never_for_what_is_pinned(make_world):
     assert "completed" not in ended
 
 
+def test_what_is_pinned_stays_though_it_is_the_cheapest(make_world):
+    world = make_world(1000)
+    world.pace = (LOAD, RUN, UNLOAD)
+    world.model("pinned", 300, pinned=True)
+    world.model("beat", 600, deadline_ns=100 * MS)
+    world.model("rival", 200)
+    world.load("beat")
+    for second in (1, 2, 3, 4):
+        world.at(1000 * second)
+        world.ask("beat")
+    world.at(4050)
+    world.ask("rival")
+    assert beat(world, range(5, 7)) == ["completed"] * 2
+    assert world.count("unload rival") == 1
+    assert world.count("unload pinned") == 0
+
+
 def test_never_for_what_was_loaded_a_moment_ago(make_world):
     world = make_world(1000)
     world.pace = (LOAD, RUN, UNLOAD)

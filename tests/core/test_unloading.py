@@ -123,3 +123,14 @@ def test_an_unload_is_done_even_if_somebody_before_it_wants_the_engine_back_at_o
     world.unload("a")
     world.hold("a", "b", priority=100, deadline=9000)
     assert world.unloaded("a") == ["finish 3 completed", "load a"]
+
+
+def test_an_unload_that_waits_behind_others_ends_with_its_model(world):
+    world.model("held", 1000)
+    world.hold("held")
+    world.loaded("held")
+    world.model("a", 500)
+    world.ask("a", priority=60)
+    assert world.ask("a", kind=RequestKind.UNLOAD, priority=10) == []
+    said = world.tell(ModelRemoved("a"))
+    assert said == ["finish 2 rejected: model_removed", "finish 3 completed"]

@@ -1,0 +1,118 @@
+"""Where each engine was, and for how long, from a trace alone."""
+
+from __future__ import annotations
+
+from copy import copy
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from scheduler.core.decisions import GrantLease, LoadEngine, UnloadEngine
+from scheduler.core.engine import EngineState
+from scheduler.core.events import (
+    EngineLoaded,
+    EngineLoadFailed,
+    EngineLost,
+    EngineUnloaded,
+    LeaseEnded,
+    ModelRegistered,
+)
+from scheduler.core.outcome import Outcome
+from scheduler.explain.span import spoken
+
+if TYPE_CHECKING:
+    from scheduler.core.decisions import Decision
+    from scheduler.core.events import Event
+    from scheduler.core.model import ModelSpec
+    from scheduler.core.outcome import Reason
+    from scheduler.trace.record import Record
+
+
+@dataclass(slots=True)
+class Stay:
+    """One model's engine. `why` is the reason of its last unload, or the error it was lost by.
+
+    `load_ns` and `run_ns` are what its last load and its last good run took, 0 before the first.
+    """
+
+    spec: ModelSpec
+    state: EngineState = EngineState.UNLOADED
+    instance: int = 0
+    since_ns: int | None = None
+    why: Reason | str = ""
+    load_ns: int = 0
+    run_ns: int = 0
+
+    def enter(self, state: EngineState, now: int) -> None:
+        """It is in another state from now on."""
+        self.state = state
+        self.since_ns = now
+
+    def copy(self) -> Stay:
+        """As it is now."""
+        return copy(self)
+
+    def described(self, now: int) -> str:
+        """Where the engine is at `now`, in words."""
+        name = self.spec.name
+        if self.since_ns is None:
+            return f"{name} was not in memory, and had not been before"
+        ago = spoken(now - self.since_ns)
+        if self.state is EngineState.UNLOADED:
+            return f"{name} was not in memory: gone {ago} before ({self.why or 'no reason known'})"
+        if self.state is EngineState.UNLOADING:
+            return f"{name} was being unloaded, since {ago} ({self.why})"
+        words = {EngineState.LOADING: "being loaded", EngineState.READY: "in memory"}
+        return f"{name} was {words[self.state]}, since {ago}"
+
+
+class Residence:
+    """The stays of all models, as of the last record taken."""
+
+    def __init__(self) -> None:
+        self.stays: dict[str, Stay] = {}
+        self._runs: dict[int, tuple[str, int]] = {}
+
+    def take(self, record: Record) -> None:
+        """Follow one step."""
+        self._hear(record.event, record.at_ns)
+        for decision in record.decisions:
+            self._see(decision, record.at_ns)
+
+    def _hear(self, event: Event, now: int) -> None:
+        match event:
+            case ModelRegistered(spec):
+                self.stays[spec.name] = Stay(spec)
+            case EngineLoaded(model, instance) if stay := self._of(model, instance):
+                stay.load_ns = now - (stay.since_ns or 0)
+                stay.enter(EngineState.READY, now)
+            case EngineUnloaded(model, instance) if stay := self._of(model, instance):
+                stay.enter(EngineState.UNLOADED, now)
+            case EngineLoadFailed(model, instance, error) | EngineLost(model, instance, error) if (
+                stay := self._of(model, instance)
+            ):
+                stay.why = error
+                stay.enter(EngineState.UNLOADED, now)
+            case LeaseEnded(lease_id, outcome) if lease_id in self._runs:
+                model, granted_ns = self._runs.pop(lease_id)
+                if outcome is Outcome.COMPLETED and model in self.stays:
+                    self.stays[model].run_ns = now - granted_ns
+            case _:
+                pass
+
+    def _see(self, decision: Decision, now: int) -> None:
+        match decision:
+            case LoadEngine(model, instance) if stay := self.stays.get(model):
+                stay.instance = instance
+                stay.enter(EngineState.LOADING, now)
+            case UnloadEngine(model, instance, reason) if stay := self._of(model, instance):
+                stay.why = reason
+                stay.enter(EngineState.UNLOADING, now)
+            case GrantLease(lease_id, (ref, *_), holds=False):
+                self._runs[lease_id] = (ref.model, now)
+            case _:
+                pass
+
+    def _of(self, model: str, instance: int) -> Stay | None:
+        """The stay that this news is about; late news of an older instance is of none."""
+        stay = self.stays.get(model)
+        return stay if stay is not None and stay.instance == instance else None

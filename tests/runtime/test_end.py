@@ -186,7 +186,7 @@ async def test_leaving_during_a_load_answers_and_unloads(bench):
 
 
 PROGRAM = """
-    import sys, time, anyio
+    import os, sys, time, anyio
     from scheduler.config import Model
     from scheduler.core.settings import PoolBudget, Settings
     from scheduler.errors import RequestError
@@ -194,20 +194,23 @@ PROGRAM = """
     from scheduler.runtime.runtime import Runtime
     from scheduler.runtime.signals import drain_on_signal
 
+    def say(line):  # In one piece: two threads speak at the end.
+        os.write(1, f"{line}\\n".encode())
+
     class Slow(EnginePlugin):
         def stay(self, where, seconds):
             if where == sys.argv[2]:
-                print(where, flush=True)
+                say(where)
                 time.sleep(seconds)
         def load(self): self.stay("load", 0.5); self.stay("hung load", 60)
         def infer(self, batch): self.stay("infer", 0.5); self.stay("hung infer", 60); return batch
-        def unload(self): print("unload", flush=True)
+        def unload(self): say("unload")
 
     async def ask(runtime):
         try:
-            print("answer", await runtime.infer("a", 1), flush=True)
+            say(f"answer {await runtime.infer('a', 1)}")
         except RequestError as error:
-            print(error.reason.code.value, flush=True)
+            say(error.reason.code.value)
 
     async def main():
         settings = Settings(pools={"unified": PoolBudget(budget_bytes=1000)})

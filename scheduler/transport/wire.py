@@ -114,6 +114,25 @@ class Wire(aiomqtt.Client):
         paho._handle_publish = self._take_publish  # noqa: SLF001
         paho._handle_pubackcomp = self._handle_ack_or_refusal  # noqa: SLF001
 
+    def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
+        """Watch the socket once the loop gets to it, if it is still open by then.
+
+        Aiomqtt names it by its number already now, which may be nobody's then, or another's.
+        """
+        del client, userdata
+        self._loop.call_soon_threadsafe(self._watch_write, sock)
+
+    def _watch_write(self, sock: Any) -> None:
+        if sock.fileno() >= 0:
+            self._loop.add_writer(sock.fileno(), self._write_out)
+
+    def _write_out(self) -> None:
+        try:
+            self._client.loop_write()
+        except Exception as error:  # noqa: BLE001 - as aiomqtt: the connection is broken
+            if not self._disconnected.done():
+                self._disconnected.set_exception(error)
+
     async def connect(self) -> None:
         """Connect. Raises MqttError, with the broker's or the TLS library's own words."""
         self._disconnected.add_done_callback(self._lost_while_connecting)

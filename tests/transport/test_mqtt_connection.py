@@ -85,6 +85,7 @@ async def test_an_answer_that_could_not_go_is_sent_after_reconnecting(
             for qos in (0, 1):
                 robot.send(node.infer(), {"payload": qos}, qos=qos, ResponseTopic="reply/me")
             await eventually(lambda: node.scripts["echo"].runs, "a run")
+            await eventually(lambda: node.runtime.snapshot().waiting, "one that waits")
             tunnel.is_shut = True
             tunnel.cut()
             await eventually(lambda: not node.transport.requests.is_up, "the loss")

@@ -47,8 +47,8 @@ class Engine:
     """A registered model and where its engine is.
 
     `condemned` says why the engine must go as soon as its thread comes back; `failures` counts
-    failed loads and losses in a row. `measured` is the most bytes this engine was reliably seen to
-    hold, per pool.
+    failed loads and losses in a row. `fresh` says that it was not used yet since its load.
+    `measured` is the most bytes this engine was reliably seen to hold, per pool.
     """
 
     __slots__ = (
@@ -56,6 +56,7 @@ class Engine:
         "condemned",
         "demand",
         "failures",
+        "fresh",
         "hold",
         "instance",
         "load_times",
@@ -92,6 +93,7 @@ class Engine:
         self.removed = False
         self.condemned: Reason | None = None
         self.failures = 0
+        self.fresh = False
         self.backoff_until_ns: int | None = None
         self.measured: dict[str, int] = {}
         self.demand = Demand()

@@ -28,6 +28,16 @@ def service_ns(engines: tuple[Engine, ...]) -> int:
     return max(loads, default=0) + engines[0].run_times.usual_ns()
 
 
+def idle_from_ns(engine: Engine, now: int) -> int:
+    """When an engine that loads, runs or is ready will usually have done what it is there for."""
+    run_ns = engine.run_times.usual_ns()
+    if engine.run is not None:
+        return max(now, engine.run.granted_ns + run_ns)
+    if engine.state is EngineState.LOADING:
+        return max(now, engine.since_ns + reload_ns(engine)) + run_ns
+    return now
+
+
 def misses(engine: Engine, away_ns: int, until_next_ns: int) -> int:
     """How many of its requests would miss their deadlines if it were given away for `away_ns`.
 
@@ -52,14 +62,17 @@ def until_next_ns(engine: Engine, now: int) -> int | None:
 def candidate(engine: Engine, frees: Amounts, away_ns: int, now: int) -> Candidate:
     """What a policy may know of an engine that would be given away for `away_ns`."""
     wanted_ns = until_next_ns(engine, now)
+    runs = engine.run is not None
+    used_ns = now if runs else engine.used_ns
     return Candidate(
         model=engine.name,
         priority=engine.spec.priority,
-        used_ns=engine.used_ns,
+        used_ns=used_ns,
+        runs=runs,
         frees=frees,
         reload_ns=reload_ns(engine),
         # Of an engine that nobody is known to want: unused for so long, unused for as long again.
-        gap_ns=now - engine.used_ns + SECOND_NS if wanted_ns is None else wanted_ns,
+        gap_ns=now - used_ns + SECOND_NS if wanted_ns is None else wanted_ns,
         misses=0 if wanted_ns is None else misses(engine, away_ns, wanted_ns),
     )
 

@@ -9,15 +9,14 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from scheduler.core.amounts import larger, plus, shortage, sized, sizes, total
-from scheduler.core.balance import Balance
 from scheduler.core.claim import Claimant, Need
 from scheduler.core.engine import Engine, EngineState
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.core.outlook import unloading_bytes
-from scheduler.core.policy import Candidate, rank
+from scheduler.core.policy import Candidate, loss
 from scheduler.core.prefetch import is_worth
-from scheduler.core.prospect import candidate, misses, service_ns, until_next_ns
-from scheduler.core.witness import Rule
+from scheduler.core.prospect import candidate, idle_from_ns, service_ns
+from scheduler.core.sparing import Sparing
 
 if TYPE_CHECKING:
     from scheduler.core.lease import Lease
@@ -30,30 +29,20 @@ RUNNING: Blocked = (ReasonCode.WAITS_FOR_ENGINE, "its engine is running")
 BEHIND: Blocked = (ReasonCode.WAITS_FOR_TURN, "somebody before it waits for that memory")
 
 
-class Room(Balance):
+class Room(Sparing):
     """The memory of one pass.
 
-    `needed` are engines that somebody earlier in the order wants; `stopped` are engines that have
-    to go for somebody earlier, on which no new work starts. `wake_ns` is when time alone changes
-    what was decided.
+    `stopped` are engines that have to go for somebody earlier in the order, on which no new work
+    starts.
     """
 
     def __init__(self, state: State, now: int) -> None:
-        super().__init__(state)
-        self.now = now
-        self.needed: set[str] = set()
+        super().__init__(state, now)
         self.stopped: set[str] = set()
-        self.wake_ns: int | None = None
         self.is_claimed = False
         self._making = False
         self._groups: set[str] = set()
-        self._is_personal = False
         self._refused: tuple[Claimant, tuple[str, int, int]] | None = None
-
-    def wake(self, at_ns: int) -> None:
-        """Look again at `at_ns`."""
-        if at_ns > self.now and (self.wake_ns is None or at_ns < self.wake_ns):
-            self.wake_ns = at_ns
 
     def outrank(self, lease: Lease, priority: int, who: str) -> None:
         """Revoke a held lease that is less important. Age does not count: it is not importance."""
@@ -84,6 +73,12 @@ class Room(Balance):
         if victims is None:
             self._note_refusal(who, need, rivals)
             return self._cannot(who, deficits)
+        better = () if rivals else self._cheaper_soon(who, deficits, victims)
+        if better:
+            self.wake(who.patient_ns)
+            if self.state.witness is not None:
+                self.state.witness.deferred(who, better)
+            return (ReasonCode.WAITS_FOR_MEMORY, f"{', '.join(better)} will be cheaper to unload")
         self._making = True
         self._evict(who, victims)
         self._keep_for(who, need)
@@ -104,7 +99,7 @@ class Room(Balance):
         """Remember that this claimant was not given its memory, whatever takes its turn next."""
         sole = who.engines[0].sole_need
         absent = who.engines[0].state is EngineState.UNLOADED and len(who.engines) == 1
-        if sole is not None and absent and not rivals and not self._is_personal:
+        if sole is not None and absent and not rivals and not self.is_personal:
             pool = sole[0]
             self._refused = (who, (pool, need.now[pool], need.later[pool]))
 
@@ -200,8 +195,8 @@ class Room(Balance):
     def _choose(
         self, who: Claimant, deficits: Mapping[str, int], rivals: tuple[Engine, ...]
     ) -> tuple[Engine, ...] | None:
-        """A sufficient set: of idle engines if that is enough, else running, else held ones too."""
-        for reach in _reaches(who.priority):
+        """A sufficient set: of engines idle in time if that is enough, else of others too."""
+        for reach in self._reaches(who):
             found = {e.name: e for e in self._candidates(who, rivals) if reach(e)}
             if any(rival.name not in found for rival in rivals):
                 continue
@@ -214,88 +209,57 @@ class Room(Balance):
                 return (*rivals, *(found[name] for name in chosen))
         return None
 
+    def _reaches(self, who: Claimant) -> tuple[Callable[[Engine], bool], ...]:
+        """How far a claimant goes: engines idle in time, then running ones, then held ones."""
+        return (
+            lambda engine: engine.hold is None and self._is_idle_in_time(engine, who),
+            lambda engine: engine.hold is None,
+            lambda engine: engine.hold is None or engine.hold.priority < who.priority,
+        )
+
+    def _is_idle_in_time(self, engine: Engine, who: Claimant) -> bool:
+        """Whether the claimant can wait for what loads or runs there, if anything does.
+
+        A run is short beside a load, so who is dear is not sent away because who is cheap runs.
+        """
+        if who.pending is None or who.pending.deadline_ns is None:
+            return True
+        return idle_from_ns(engine, self.now) + who.takes_ns <= who.pending.deadline_ns
+
+    def _cheaper_soon(
+        self, who: Claimant, deficits: Mapping[str, int], victims: tuple[Engine, ...]
+    ) -> tuple[str, ...]:
+        """Whom a patient claimant waits for, as it costs less to do without than `victims`.
+
+        They load, or are wanted by somebody before it: once they have served they can go. So those
+        who are asked for rarely take turns in the same place, and the others keep theirs.
+        """
+        if who.pending is None or self.now >= who.patient_ns:
+            return ()
+        soon = [
+            self.candidate(engine, who.takes_ns)
+            for engine in self.state.engines.values()
+            if engine.state in (EngineState.LOADING, EngineState.READY)
+            and engine.hold is None
+            and not engine.pinned
+            and engine.condemned is None
+            and engine not in who.engines
+            and self._is_idle_in_time(engine, who)
+        ]
+        chosen = self.state.policy.choose_victims(soon, deficits) or ()
+        cost = sum(loss(c) for c in soon if c.model in chosen)
+        is_cheaper = cost < sum(loss(self.candidate(e, who.takes_ns)) for e in victims)
+        return chosen if is_cheaper else ()
+
     def _candidates(self, who: Claimant, rivals: tuple[Engine, ...]) -> Iterable[Engine]:
         for engine in self.state.engines.values():
             if engine.state is not EngineState.READY or engine in who.engines:
                 continue
-            rule = self._spares(engine, who, rivals)
+            rule = self.spares(engine, who, rivals)
             if rule is None:
                 yield engine
             elif self.state.witness is not None:
                 self.state.witness.spared(who, engine, rule)
-
-    def _spares(self, engine: Engine, who: Claimant, rivals: tuple[Engine, ...]) -> Rule | None:
-        """The first rule by which this engine need not go, or None."""
-        rule = None
-        if engine.pinned:
-            rule = Rule.PINNED
-        elif engine.name in self.needed:
-            rule = Rule.NEEDED
-        elif engine.condemned is not None:
-            rule = Rule.CONDEMNED
-        elif engine not in rivals and self._just_loaded(engine, who):
-            rule = Rule.JUST_LOADED
-        elif engine not in rivals and self._would_win_back(engine, who):
-            rule = Rule.WOULD_WIN_BACK
-        elif self._has_customers(engine, who):
-            rule = Rule.HAS_CUSTOMERS
-        elif self._is_better_later(engine, who):
-            rule = Rule.BETTER_LATER
-        return rule
-
-    def _just_loaded(self, engine: Engine, who: Claimant) -> bool:
-        """Whether its minimum residency protects this engine, from all but the more important."""
-        settled_ns = engine.since_ns + engine.spec.min_residency_ns
-        if self.now >= settled_ns or who.priority > engine.spec.priority:
-            return False
-        self.wake(settled_ns)
-        return True
-
-    def _has_customers(self, engine: Engine, who: Claimant) -> bool:
-        """Whether a patient claimant lets those be served first who queue for this engine."""
-        if self.now >= who.patient_ns:
-            return False
-        for lane in self.state.queue.lanes_of(engine.name):
-            if lane.entries and rank(lane.head) >= who.rank:
-                self.wake(who.patient_ns)
-                return True
-        return False
-
-    def _would_win_back(self, engine: Engine, who: Claimant) -> bool:
-        """Whether somebody more important will want the memory back before `who` is served.
-
-        Of a stream that keeps time that is certain; of another it is a guess, and who has been
-        patient for long enough takes the chance.
-        """
-        if not self.state.policy.patient or engine.spec.priority <= who.rank:
-            return False
-        if self.now >= who.patient_ns and not engine.demand.is_steady():
-            return False
-        wanted_ns = until_next_ns(engine, self.now)
-        if wanted_ns is None or wanted_ns >= who.takes_ns:
-            return False
-        self._keep_until(who.patient_ns, engine)
-        return True
-
-    def _is_better_later(self, engine: Engine, who: Claimant) -> bool:
-        """Whether fewer deadlines are missed when a patient claimant waits for the next request.
-
-        Right after a request of a steady stream its engine can be away for longest.
-        """
-        wanted_ns = until_next_ns(engine, self.now)
-        if wanted_ns is None or self.now + wanted_ns >= who.patient_ns:
-            return False
-        now = misses(engine, who.takes_ns, wanted_ns)
-        if now <= misses(engine, who.takes_ns, engine.demand.usual_ns()):
-            return False
-        self._keep_until(who.patient_ns, engine)
-        return True
-
-    def _keep_until(self, patient_ns: int, engine: Engine) -> None:
-        """This engine is kept from this claimant, for as long as it is expected to be wanted."""
-        self._is_personal = True
-        self.wake(patient_ns)
-        self.wake(engine.demand.silent_from_ns())
 
     def _cannot(self, who: Claimant, deficits: Mapping[str, int]) -> Blocked:
         """Nothing suffices at present: nobody is evicted, and nothing is claimed."""
@@ -335,12 +299,3 @@ class Room(Balance):
     def candidate(self, engine: Engine, away_ns: int) -> Candidate:
         """What a policy may know of an engine that would be given away for `away_ns`."""
         return candidate(engine, self.booked(engine), away_ns, self.now)
-
-
-def _reaches(priority: int) -> tuple[Callable[[Engine], bool], ...]:
-    """How far a claimant goes: idle engines, then running ones, then those held by the lesser."""
-    return (
-        lambda engine: engine.is_idle,
-        lambda engine: engine.hold is None,
-        lambda engine: engine.hold is None or engine.hold.priority < priority,
-    )

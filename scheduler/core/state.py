@@ -149,6 +149,7 @@ class State:
 
     def _start_run(self, lease: Lease, engine: Engine, now: int) -> None:
         engine.run = lease
+        engine.fresh = False
         self.timers.clear(TimerKind.KEEP_ALIVE, engine.name)
         for name, count in engine.spec.uses.items():
             self.units[name] -= count
@@ -158,6 +159,7 @@ class State:
     def _start_hold(self, lease: Lease) -> None:
         for engine in lease.engines:
             engine.hold = lease
+            engine.fresh = False
             self.timers.clear(TimerKind.KEEP_ALIVE, engine.name)
         for pending in lease.pending:
             if pending.deadline_ns is not None:
@@ -239,6 +241,7 @@ class State:
         engine.load_times.add(now - engine.since_ns, now)
         engine.enter(EngineState.READY, now)
         engine.used_ns = now
+        engine.fresh = True
         self.ledger.book(("engine", engine.name), engine.resident_bytes())
         self.rest(engine, now)
 

@@ -51,3 +51,6 @@ class Witness(Protocol):
         None: all of them together do not suffice. `rivals` have to go besides, for they share an
         exclusive group with what is to come; `deficits` are what is missing without them.
         """
+
+    def deferred(self, who: Claimant, instead: tuple[str, ...]) -> None:
+        """Nobody goes yet of those just chosen: `who` waits for `instead`, which cost less."""

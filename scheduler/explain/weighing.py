@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from scheduler.core.amounts import sizes
@@ -37,7 +37,8 @@ class Weighing:
     """One look for victims. `chosen` of None: all `candidates` together do not suffice.
 
     `deficits` are bytes per pool that are missing even when all that is on its way has come back.
-    `rivals` are of its exclusive group and have to go whatever they cost.
+    `rivals` are of its exclusive group and have to go whatever they cost. Where there is an
+    `instead`, the chosen stay for now: those will soon be free, and cost less to do without.
     """
 
     candidates: tuple[Candidate, ...]
@@ -45,12 +46,13 @@ class Weighing:
     rivals: tuple[str, ...]
     chosen: tuple[str, ...] | None
     spared: Mapping[str, Rule]
+    instead: tuple[str, ...] = ()
 
     @property
     def choice(self) -> tuple[object, ...]:
         """What stays the same while only times move on."""
         names = [candidate.model for candidate in self.candidates]
-        return names, self.deficits, self.rivals, self.chosen, self.spared
+        return names, self.deficits, self.rivals, self.chosen, self.spared, self.instead
 
 
 class Listener:
@@ -87,6 +89,11 @@ class Listener:
             )
             self._spared = {}
 
+    def deferred(self, who: Claimant, instead: tuple[str, ...]) -> None:
+        """See Witness."""
+        if self._is_for(who) and self.heard is not None:
+            self.heard = replace(self.heard, instead=instead)
+
     def _is_for(self, who: Claimant) -> bool:
         return who.pending is not None and who.pending.request.id == self._request_id
 
@@ -102,11 +109,15 @@ def told(
     if weighing.deficits:
         figures = [_figures(c, snapshot.now_ns, by_use=by_use) for c in weighing.candidates]
         goes = [c.model in (weighing.chosen or ()) for c in weighing.candidates]
+        verb = "would go" if weighing.instead else "goes"
         lines = [_missing(weighing)]
         lines += [
-            f"{c.model} {'goes' if chosen else 'stays'}: {figure}"
+            f"{c.model} {verb if chosen else 'stays'}: {figure}"
             for c, chosen, figure in zip(weighing.candidates, goes, figures, strict=True)
         ]
+    if weighing.instead:
+        names = " and ".join(weighing.instead)
+        lines.append(f"nobody goes yet: {names} will soon be free, and cheaper to do without")
     group = "goes" if weighing.chosen is not None else "would have to go"
     lines += [f"{name} {group}: it is of the same exclusive group" for name in weighing.rivals]
     lines += [f"{name} stays: {SPARED[rule]}" for name, rule in weighing.spared.items()]

@@ -178,15 +178,52 @@ def test_a_load_has_the_priority_of_the_most_important_who_wants_it_as_long_as_i
     world.check_rest("a")
 
 
-def test_idle_engines_are_preferred_to_running_ones_and_these_to_held_ones(world):
-    world.model("idle", 300, priority=90)
-    world.model("runs", 300, priority=50)
-    world.model("held", 300, priority=10)
+def test_of_engines_that_cost_the_same_the_idle_one_goes_and_not_the_one_that_runs(world):
+    for name in ("a_runs", "idle", "held"):
+        world.model(name, 300)
     world.model("new", 300, priority=60)
-    world.bring("idle", "runs", "held")
-    world.ask("runs")
+    world.bring("a_runs", "idle", "held")
+    world.ask("a_runs")
     world.hold("held")
     assert world.ask("new") == ["unload idle: make_room"]
+
+
+def test_an_engine_that_runs_goes_before_one_that_is_dearer_to_do_without(world):
+    world.model("dear", 400, priority=90)
+    world.model("cheap", 400, priority=50)
+    world.model("new", 400, priority=60)
+    world.bring("dear", "cheap")
+    world.ask("cheap")
+    assert world.ask("new") == []
+    assert world.ask("cheap") == []
+    assert world.waits_for(5) == "waits_for_turn"
+    assert world.ended() == ["finish 3 completed", "unload cheap: make_room"]
+
+
+def test_but_not_when_its_run_would_take_too_long_for_the_deadline(world):
+    world.model("dear", 400, priority=90)
+    world.model("cheap", 400, priority=50)
+    world.model("new", 400, priority=60)
+    world.bring("dear", "cheap")
+    world.ask("cheap")
+    world.at(500)
+    world.ended()  # it takes half a second
+    world.ask("cheap")
+    world.at(600)
+    assert world.ask("new", deadline=399) == ["unload dear: make_room"]
+
+
+def test_and_it_does_when_the_run_ends_just_in_time(world):
+    world.model("dear", 400, priority=90)
+    world.model("cheap", 400, priority=50)
+    world.model("new", 400, priority=60)
+    world.bring("dear", "cheap")
+    world.ask("cheap")
+    world.at(500)
+    world.ended()
+    world.ask("cheap")
+    world.at(600)
+    assert world.ask("new", deadline=401) == []
 
 
 def test_a_running_engine_is_preferred_to_a_held_one(world):

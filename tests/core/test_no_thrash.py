@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from scheduler.core.events import PinChanged
 
 MS = 1_000_000
@@ -165,3 +167,109 @@ def test_of_a_stream_without_beat_the_return_is_a_guess_that_binds_the_patient_o
     world.at(4999)
     assert world.count("unload now and then") == 0
     assert world.at(5010)[0] == "unload now and then: make_room"
+
+
+def busy_and_two_rare(make_world, **rules):
+    """`busy` is asked ten times a second; two that are not fit beside it one at a time."""
+    world = make_world(1000)
+    world.model("busy", 500)
+    for name in ("rare", "other"):
+        world.model(name, 500, **rules)
+    for i in range(6):
+        world.at(100 * i)
+        world.ask("busy")
+        if not i:
+            world.at(90)
+            world.loaded("busy")
+        world.ended()
+    world.at(510)
+    world.ask("rare")
+    return world
+
+
+@pytest.mark.parametrize("deadline", [{}, {"deadline": 500}])
+def test_rare_ones_take_turns_in_the_same_place(make_world, deadline):
+    world = busy_and_two_rare(make_world)
+    assert (
+        world.ask("other", **deadline) == []
+    )  # `busy` is idle, but dearer than `rare`, which loads
+    assert world.waits_for(8) == "waits_for_memory"
+    world.at(600)
+    assert world.loaded("rare") == ["run rare for 7"]
+    assert world.ended() == ["finish 7 completed", "unload rare: make_room"]
+    assert world.unloaded("rare") == ["load other"]
+    world.quiesce()
+    world.check_rest("busy")
+
+
+def test_whose_patience_is_over_does_not_wait_for_what_is_cheaper(make_world):
+    world = busy_and_two_rare(make_world, max_wait_ns=50 * MS)
+    assert world.ask("other") == []
+    assert world.at(559) == []
+    assert world.at(560) == ["unload busy: make_room"]
+
+
+def test_a_load_that_takes_too_long_for_the_deadline_is_not_waited_for(make_world):
+    world = busy_and_two_rare(make_world)
+    world.loaded("rare")
+    world.ended()
+    assert world.unload("rare") == ["unload rare: asked_to_unload"]
+    world.unloaded("rare")
+    world.ask("rare")
+    world.at(600)
+    world.loaded("rare")  # 90 ms
+    world.ended()
+    assert world.unload("rare") == ["unload rare: asked_to_unload"]
+    world.unloaded("rare")
+    world.ask("rare")
+    assert world.ask("other", deadline=89) == ["unload busy: make_room"]
+
+
+def test_what_is_pinned_is_not_waited_for(make_world):
+    world = busy_and_two_rare(make_world)
+    world.tell(PinChanged("rare", pinned=True))
+    assert world.ask("other") == ["unload busy: make_room"]
+
+
+def test_nor_an_engine_that_is_held(make_world):
+    world = busy_and_two_rare(make_world)
+    world.loaded("rare")
+    world.ended()
+    world.hold("rare")
+    assert world.ask("other") == ["unload busy: make_room"]
+
+
+def test_an_engine_serves_the_one_it_was_loaded_for(make_world):
+    world = make_world(1000)
+    world.model("low", 600, priority=20, workspace=300)
+    world.model("small", 100, workspace=200)
+    world.model("high", 600, priority=80)
+    world.ask("small")
+    world.loaded("small")
+    world.ask("low")
+    world.at(100)
+    assert world.loaded("low") == []  # `small` still has the bytes that `low` runs with
+    assert world.waits_for(2) == "waits_for_memory"
+    assert world.ask("high") == []
+    assert world.ended() == ["finish 1 completed", "run low for 2"]
+    assert world.ended() == ["finish 2 completed", "unload low: make_room"]
+
+
+def test_a_guess_risks_no_deadline_of_somebody_more_important(make_world):
+    world = make_world(1000)
+    world.pace = (300, 5, 10)
+    world.model("alert", 600, priority=80, deadline_ns=400 * MS)
+    world.model("cold", 600, priority=30)
+    world.load("cold")
+    world.at(400)
+    world.load("alert")
+    for ms in (1000, 1900, 3300, 3900, 5200, 5800):
+        world.later(ms, lambda: world.ask("alert"))
+    world.at(5900)
+    world.ask("cold")
+    # The next alert is expected 960 ms after, but may come at once; it would be 210 ms late.
+    assert world.at(9000) == []
+    assert world.count("unload alert") == 0
+    # After four of its longest gaps nobody expects one any more.
+    world.at(5800 + 4 * 1400 + 2)
+    assert world.count("unload alert") == 1

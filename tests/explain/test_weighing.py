@@ -162,3 +162,17 @@ def test_shutting_down_is_a_reason(robot):
     told = robot.told(asked)
     assert "ends: rejected, the scheduler is shutting down" in told
     assert "- asked before the stop, or after the restart" in told
+
+
+def test_who_waits_for_one_that_is_cheaper_says_so(robot):
+    robot.model("busy", 500)
+    robot.model("rare", 500)
+    robot.model("other", 500)
+    stream(robot, "busy", first=0, gap=200, count=10)
+    robot.ask(1850, "rare")
+    asked = robot.ask(1860, "other")
+    robot.run(4000)
+    told = robot.told(asked)
+    assert "busy would go: frees 500.0 MiB" in told
+    assert "nobody goes yet: rare will soon be free, and cheaper to do without" in told
+    assert "rare goes: frees 500.0 MiB" in told

@@ -273,3 +273,23 @@ def test_a_guess_risks_no_deadline_of_somebody_more_important(make_world):
     # After four of its longest gaps nobody expects one any more.
     world.at(5800 + 4 * 1400 + 2)
     assert world.count("unload alert") == 1
+
+
+def test_nor_one_that_does_not_come_back(make_world):
+    world = busy_and_two_rare(make_world, load_timeout_ns=20 * MS)
+    assert world.at(530) == ["finish 7 failed: load_timeout"]
+    assert world.ask("other") == ["unload busy: make_room"]
+
+
+def test_what_has_run_for_long_is_in_use_and_not_unused_for_as_long(make_world):
+    world = make_world(1000)
+    world.model("a_runs", 500)
+    world.model("idle", 500)
+    world.model("new", 500)
+    world.bring("a_runs", "idle")
+    world.ask("a_runs")
+    world.at(4000)
+    world.ask("idle")
+    world.ended(2)
+    world.at(5000)
+    assert world.ask("new") == ["unload idle: make_room"]

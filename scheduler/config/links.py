@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from scheduler.config.model import Model
     from scheduler.config.source import SourceConfig
 
-_TIMED = {"rate", "jitter", "arrivals", "size", "seed"}
+_TIMED = {"rate", "jitter", "arrivals", "size", "seed", "cycle"}
 _REPLAYED = {"loop", "realtime"}
 _NEEDS_RATE = {OriginKind.SYNTHETIC, OriginKind.IMAGES}
 
@@ -124,6 +124,9 @@ class Links:
             self._mistakes.add((*path, "size"), "is missing; burst needs one: the frames at a time")
         if source.arrivals is not Arrivals.BURST and source.size is not None:
             self._mistakes.add((*path, "size"), "is of bursts; write arrivals: burst, or remove it")
+        own_pace = source.rate is None and kind in RECORDED - _NEEDS_RATE
+        if source.cycle is not None and own_pace and not rate_is_wrong:
+            self._mistakes.add((*path, "cycle"), "needs a rate; give the source one, as 30Hz")
 
 
 def _without_meaning(kind: OriginKind) -> set[str]:

@@ -32,6 +32,8 @@ ATTEMPTS = 4
 STAND_INS: dict[Any, Any] = {
     "footprint": "1MiB",
     "resident": "1MiB",
+    "active": "1s",
+    "idle": "1s",
     "from": "synthetic",
     "to": "console",
 }

@@ -21,6 +21,7 @@ from scheduler.config.units import (
     quoted,
 )
 from scheduler.core.model import SECOND_NS
+from scheduler.core.request import NO_DEADLINE_NS
 
 
 class Arrivals(str, Enum):
@@ -106,6 +107,13 @@ class SourceLease(Section):
     ttl: PositiveDuration = Nanoseconds(2 * SECOND_NS)
 
 
+class Cycle(Section):
+    """A source that is there for a while, then away for a while, again and again."""
+
+    active: PositiveDuration
+    idle: PositiveDuration
+
+
 class SourceConfig(Section):
     """One source: what it reads, which model it feeds, when.
 
@@ -120,8 +128,18 @@ class SourceConfig(Section):
     arrivals: Arrivals = Arrivals.PERIODIC
     size: Count | None = None
     seed: Annotated[int, Strict(), Field(ge=0, lt=2**63)] = 0
+    cycle: Cycle | None = None
     loop: StrictBool = False
     realtime: StrictBool = True
     deadline: PositiveDurationOrNone = None
     priority: Priority | None = None
     lease: SourceLease | None = None
+
+    def deadline_ns(self) -> int | None:
+        """Return the deadline of its frames, from when each is due.
+
+        None leaves it to the model; an explicit `none` overrides the model's.
+        """
+        if self.deadline is None and "deadline" in self.model_fields_set:
+            return NO_DEADLINE_NS
+        return self.deadline

@@ -7,12 +7,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Protocol
 
 from scheduler.config.source import Arrivals, OriginKind, SourceConfig
-from scheduler.core.request import NO_DEADLINE_NS
 from scheduler.report.report import SourceReport
 from scheduler.sim.feed import Asking, Feed, Plainly
 from scheduler.sim.medium import BLOCK_HZ, medium
 from scheduler.sim.tenure import Tenure
-from scheduler.source.arrivals import BURST_FRAMES, Schedule
+from scheduler.source.arrivals import Schedule, schedule_of
 from scheduler.source.source import SourceError
 
 if TYPE_CHECKING:
@@ -61,7 +60,7 @@ class Workload:
             self._asking(simulator, name, source),
             self._due_times(name, source, own_seed),
             paced=source.rate is not None or source.realtime,
-            deadline_ns=_deadline_ns(source),
+            deadline_ns=source.deadline_ns(),
         )
         self._starting.append(feed)
 
@@ -75,7 +74,7 @@ class Workload:
 
     def _due_times(self, name: str, source: SourceConfig, seed: int) -> Iterator[int]:
         kind = source.from_.kind
-        schedule = _schedule(source, seed)
+        schedule = schedule_of(source, seed)
         if kind is OriginKind.SYNTHETIC and schedule is not None:
             return schedule.due_times()
         if kind is OriginKind.MICROPHONE:
@@ -100,22 +99,3 @@ class Workload:
 
     def _note(self, name: str, text: str) -> None:
         self.notes.append(f"sources.{name}: {text}")
-
-
-def _schedule(source: SourceConfig, seed: int) -> Schedule | None:
-    if source.rate is None:
-        return None
-    return Schedule(
-        source.rate,
-        source.arrivals,
-        jitter_ns=source.jitter,
-        seed=seed,
-        burst_frames=source.size or BURST_FRAMES,
-    )
-
-
-def _deadline_ns(source: SourceConfig) -> int | None:
-    """None leaves the deadline to the model; an explicit `none` overrides the model's."""
-    if source.deadline is None and "deadline" in source.model_fields_set:
-        return NO_DEADLINE_NS
-    return source.deadline

@@ -8,10 +8,9 @@ from functools import partial
 import anyio
 
 from scheduler.config.source import Origin, OriginKind, SourceConfig
-from scheduler.core.request import NO_DEADLINE_NS
 from scheduler.errors import ConfigError
 from scheduler.runtime.clock import Clock
-from scheduler.source.arrivals import BURST_FRAMES, Schedule
+from scheduler.source.arrivals import schedule_of
 from scheduler.source.feeder import Feeder, FeederStats, Infer, Listener
 from scheduler.source.lidar import lidar_frames
 from scheduler.source.microphone import Microphone
@@ -124,9 +123,9 @@ def _feeder(name: str, config: SourceConfig, infer: Infer, clock: Clock) -> Feed
         _source(name, config.from_, loop=config.loop),
         infer=infer,
         clock=clock,
-        schedule=_schedule(config),
+        schedule=schedule_of(config, config.seed),
         paced=config.rate is not None or config.realtime,
-        deadline_ns=_deadline_ns(config),
+        deadline_ns=config.deadline_ns(),
         priority=config.priority,
     )
 
@@ -144,25 +143,6 @@ def _source(name: str, origin: Origin, *, loop: bool) -> Source:
     if origin.kind is OriginKind.UTTERANCES:
         return UtteranceSource()
     return SyntheticSource()
-
-
-def _schedule(config: SourceConfig) -> Schedule | None:
-    if config.rate is None:
-        return None
-    return Schedule(
-        config.rate,
-        config.arrivals,
-        jitter_ns=config.jitter,
-        seed=config.seed,
-        burst_frames=config.size or BURST_FRAMES,
-    )
-
-
-def _deadline_ns(config: SourceConfig) -> int | None:
-    """None leaves the deadline to the model; an explicit `none` overrides the model's."""
-    if config.deadline is None and "deadline" in config.model_fields_set:
-        return NO_DEADLINE_NS
-    return config.deadline
 
 
 def _connect(feeders: Mapping[str, Feeder], sources: Mapping[str, SourceConfig]) -> None:

@@ -1,12 +1,11 @@
-"""When sources are silent: a configuration cannot say that of a synthetic source."""
+"""When sources are silent, and from when on they are there at all."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from scheduler.core.model import SECOND_NS
-from scheduler.sim.on_off import OnOff
 from scheduler.source.arrivals import Schedule
 
 
@@ -21,7 +20,8 @@ class Pauses:
     def due_times(self, schedule: Schedule) -> Iterator[int]:
         """Nanoseconds from the start at which each frame is due, for ever, never decreasing."""
         after_ns = round(self.after_s * SECOND_NS)
-        paused = OnOff(schedule, round(self.on_s * SECOND_NS), round(self.off_s * SECOND_NS))
+        on_ns, off_ns = round(self.on_s * SECOND_NS), round(self.off_s * SECOND_NS)
+        paused = replace(schedule, active_ns=on_ns, idle_ns=off_ns)
         return (after_ns + at_ns for at_ns in paused.due_times())
 
 

@@ -13,7 +13,6 @@ from scheduler.core.model import SECOND_NS
 from scheduler.core.request import Request, RequestKind
 from scheduler.report.report import Report
 from scheduler.sim.feed import Feed, Plainly
-from scheduler.sim.on_off import OnOff
 from scheduler.sim.simulation import Simulated, simulate
 from scheduler.sim.simulator import Simulator
 from scheduler.sim.times import written_times
@@ -186,7 +185,9 @@ def test_sources_that_come_and_go_run_within_the_rules(
     for model in config.models.values():
         simulator.register(model.to_spec())
     for seed, name in enumerate(config.models):
-        on_off = OnOff(Schedule(20.0, arrivals, seed=seed), SECOND_NS, (seed + 1) * SECOND_NS)
+        on_off = Schedule(
+            20.0, arrivals, seed=seed, active_ns=SECOND_NS, idle_ns=(seed + 1) * SECOND_NS
+        )
         asking = Plainly(simulator, name, stream=name, priority=None)
         Feed(simulator, asking, on_off.due_times()).start()
     simulator.run(DURATION_NS)

@@ -36,7 +36,8 @@ def _(event: ev.ModelRegistered, state: State, now: int) -> None:
     name = event.spec.name
     if name in state.engines:
         raise ValueError(f"a model {name!r} is registered already")
-    unknown = set(event.spec.footprint) - set(state.ledger.pools)
+    pools = frozenset[str]().union(*(form.footprint for form in event.spec.forms))
+    unknown = pools - set(state.ledger.pools)
     if unknown:
         raise ValueError(f"{name}: no memory pool {min(unknown)!r}")
     engine = state.engines[name] = Engine(event.spec, state.settings.trust)
@@ -248,14 +249,14 @@ def _ran_well(lease: Lease, now: int) -> None:
 def _believe(state: State, engine: Engine, measured: Mapping[str, ev.Measurement]) -> None:
     """Note what an engine was seen to hold. Unreliable and impossible figures are not used."""
     for pool, seen in measured.items():
-        if not seen.reliable or seen.bytes <= 0 or pool not in engine.spec.footprint:
+        if not seen.reliable or seen.bytes <= 0 or pool not in engine.form.footprint:
             continue
         before = engine.resident_bytes()[pool]
-        engine.saw(pool, seen.bytes)
+        engine.figures.saw(pool, seen.bytes)
         after = engine.resident_bytes()[pool]
         if after == before:
             continue
-        if after > engine.spec.footprint[pool].resident_bytes:
+        if after > engine.form.footprint[pool].resident_bytes:
             text = f"{engine.name} holds {sized(after)} of {pool}, counted so far: {sized(before)}"
             state.alarm(engine.name, ReasonCode.UNDER_DECLARED, text)
         if engine.state is EngineState.READY:

@@ -75,7 +75,7 @@ def admit(state: State, lane: Lane, request: Request, sequence: int, now: int) -
     if deadline_ns is not None:
         state.timers.set(TimerKind.DEADLINE, request.id, deadline_ns)
     if starts_at_once(state, pending, now):
-        state.grant([pending], lane.engines[0].workspace_bytes, now)
+        state.grant([pending], lane.engines[0].figures.workspace_bytes, now)
         return
     pending.key = state.policy.order_key(pending)
     state.queue.add(pending)
@@ -99,7 +99,7 @@ def starts_at_once(state: State, pending: Pending, now: int) -> bool:
         and all(state.units[name] >= count for name, count in engine.spec.uses.items())
         and all(
             amount <= 0 or amount <= state.ledger.pools[pool].free_bytes()
-            for pool, amount in engine.workspace_bytes.items()
+            for pool, amount in engine.figures.workspace_bytes.items()
         )
     )
 

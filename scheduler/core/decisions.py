@@ -18,10 +18,15 @@ class EngineRef:
 
 @dataclass(frozen=True, slots=True)
 class LoadEngine:
-    """Load it. Ends in EngineLoaded, EngineLoadFailed or EngineLost of the same instance."""
+    """Load it. Ends in EngineLoaded, EngineLoadFailed or EngineLost of the same instance.
+
+    `variant` and `device` name the form that it is to take; empty where there is no choice.
+    """
 
     model: str
     instance: int
+    variant: str = ""
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)

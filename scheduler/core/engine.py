@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING
 
 from scheduler.core.decisions import EngineRef
 from scheduler.core.demand import Demand
-from scheduler.core.durations import Durations
-from scheduler.core.settings import Trust
+from scheduler.core.figures import Figures
 
 if TYPE_CHECKING:
+    from scheduler.core.durations import Durations
     from scheduler.core.lease import Lease
-    from scheduler.core.model import ModelSpec
+    from scheduler.core.model import Form, ModelSpec
     from scheduler.core.outcome import Reason
+    from scheduler.core.settings import Trust
 
 MAX_BACKOFF_DOUBLINGS = 6
 
@@ -47,8 +48,9 @@ class Engine:
     """A registered model and where its engine is.
 
     `condemned` says why the engine must go as soon as its thread comes back; `failures` counts
-    failed loads and losses in a row. `fresh` says that it was not used yet since its load.
-    `measured` is the most bytes this engine was reliably seen to hold, per pool.
+    failed loads and losses in a row. `fresh` says that it was not used yet since its load. `forms`
+    are what is known of each form it may take, the best variant first; `figures` those of the one
+    that it has now, or takes next.
     """
 
     __slots__ = (
@@ -56,33 +58,28 @@ class Engine:
         "condemned",
         "demand",
         "failures",
+        "figures",
+        "forms",
         "fresh",
         "hold",
         "instance",
-        "load_times",
-        "measured",
         "name",
         "pinned",
         "ref",
         "removed",
         "run",
-        "run_times",
         "since_ns",
-        "sole_need",
         "spec",
         "state",
-        "trust",
         "used_ns",
-        "workspace_bytes",
     )
 
     def __init__(self, spec: ModelSpec, trust: Trust) -> None:
         self.spec = spec
         self.name = spec.name
         self.ref = EngineRef(spec.name, 0)
-        self.workspace_bytes = self.running_bytes(1)
-        self.sole_need: tuple[str, int, int] | None = None
-        self.trust = trust
+        self.forms = tuple(Figures(form, trust) for form in spec.forms)
+        self.figures = self.forms[0]
         self.state = EngineState.UNLOADED
         self.instance = 0
         self.since_ns = 0
@@ -95,11 +92,7 @@ class Engine:
         self.failures = 0
         self.fresh = False
         self.backoff_until_ns: int | None = None
-        self.measured: dict[str, int] = {}
         self.demand = Demand()
-        self.load_times = Durations()
-        self.run_times = Durations()
-        self._weigh()
 
     def __repr__(self) -> str:
         return f"<{self.spec.name}#{self.instance} {self.state.value}>"
@@ -131,37 +124,34 @@ class Engine:
         self.backoff_until_ns = now + (self.spec.backoff_ns << doublings)
         return self.backoff_until_ns
 
-    def saw(self, pool: str, held_bytes: int) -> None:
-        """It was reliably seen to hold so much."""
-        self.measured[pool] = max(self.measured.get(pool, 0), held_bytes)
-        self._weigh()
+    def take(self, figures: Figures) -> None:
+        """Be of another form from the next load on. An engine in memory stays what it is."""
+        assert self.state is EngineState.UNLOADED, f"{self} is in memory"
+        self.figures = figures
 
-    def _weigh(self) -> None:
-        if len(self.spec.footprint) == 1:
-            (pool,) = self.spec.footprint
-            steady = self.resident_bytes()[pool] + self.workspace_bytes[pool]
-            self.sole_need = (pool, self.loading_bytes()[pool], steady)
+    @property
+    def form(self) -> Form:
+        """The form that it is in, or took last, or is to take next."""
+        return self.figures.form
+
+    @property
+    def load_times(self) -> Durations:
+        """How long loads of this form took."""
+        return self.figures.load_times
+
+    @property
+    def run_times(self) -> Durations:
+        """How long runs of this form took."""
+        return self.figures.run_times
 
     def resident_bytes(self) -> dict[str, int]:
         """What is counted per pool while the engine is in memory, see `Trust`."""
-        return {
-            pool: self._counted(part.resident_bytes, pool)
-            for pool, part in self.spec.footprint.items()
-        }
+        return self.figures.resident_bytes()
 
     def loading_bytes(self) -> dict[str, int]:
         """What has to be free per pool while the engine loads."""
-        return {
-            pool: max(part.load_peak_bytes, self._counted(part.resident_bytes, pool))
-            for pool, part in self.spec.footprint.items()
-        }
+        return self.figures.loading_bytes()
 
     def running_bytes(self, items: int) -> dict[str, int]:
         """What a run of `items` needs per pool on top of the resident bytes."""
-        return {pool: part.running_bytes(items) for pool, part in self.spec.footprint.items()}
-
-    def _counted(self, declared: int, pool: str) -> int:
-        measured = self.measured.get(pool)
-        if measured is None or self.trust is Trust.DECLARED:
-            return declared
-        return measured if self.trust is Trust.MEASURED else max(declared, measured)
+        return self.figures.running_bytes(items)

@@ -33,7 +33,7 @@ def _check_engines(state: State) -> None:
             case EngineState.READY:
                 assert booked == engine.resident_bytes(), f"{engine} books {booked}"
             case _:
-                assert set(booked) == set(engine.spec.footprint), f"{engine} books {booked}"
+                assert set(booked) == set(engine.form.footprint), f"{engine} books {booked}"
         if engine.state is not EngineState.READY:
             assert engine.run is None, f"{engine} runs"
             assert engine.hold is None, f"{engine} is held"

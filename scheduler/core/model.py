@@ -42,16 +42,42 @@ class PoolFootprint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Form:
+    """One way for a model to be in memory: a variant of it in one place, with its own bytes.
+
+    `variant` is empty where the model has no variants, `device` (the pool that the engine is placed
+    in) where it has no choice of places. `footprint` maps pool names to bytes.
+    """
+
+    footprint: Mapping[str, PoolFootprint]
+    variant: str = ""
+    device: str = ""
+
+    def __str__(self) -> str:
+        return form_name(self.variant, self.device)
+
+
+def form_name(variant: str, device: str) -> str:
+    """A form for people: `int8`, `cuda:1`, `int8 on cuda:1`; empty where there is no choice."""
+    return " on ".join(part for part in (variant, device) if part)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelSpec:
     """A registered model as the core sees it: no engine, no options, only what decides.
 
-    `footprint` maps pool names to bytes. `deadline_ns` is relative to a request's arrival and used
+    `footprint` maps pool names to bytes; with `variant` and `device` it is the first of the forms
+    that the model may take, and `alternatives` are the others, the best variant first (see `Form`).
+    `deadline_ns` is relative to a request's arrival and used
     when the request names none; `keep_alive_ns` of None means for ever; `exclusive` names groups of
     which one engine may be loaded at a time; `uses` are resource units held while running.
     """
 
     name: str
     footprint: Mapping[str, PoolFootprint]
+    variant: str = ""
+    device: str = ""
+    alternatives: tuple[Form, ...] = ()
     priority: int = 50
     deadline_ns: int | None = None
     keep_alive_ns: int | None = 300 * SECOND_NS
@@ -67,3 +93,9 @@ class ModelSpec:
     load_timeout_ns: int | None = None
     run_timeout_ns: int | None = None
     backoff_ns: int = SECOND_NS
+
+    @property
+    def forms(self) -> tuple[Form, ...]:
+        """Every form that the model may take, the best variant first."""
+        first = Form(footprint=self.footprint, variant=self.variant, device=self.device)
+        return (first, *self.alternatives)

@@ -32,7 +32,10 @@ class PoolSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class EngineSnapshot:
-    """One model and its engine. `reserved_bytes` is per pool; `waiting` counts its requests."""
+    """One model and its engine. `reserved_bytes` is per pool; `waiting` counts its requests.
+
+    `variant` and `device` name its form while it is in memory, where the model has a choice.
+    """
 
     model: str
     state: EngineState
@@ -45,6 +48,8 @@ class EngineSnapshot:
     waiting: int
     condemned: Reason | None
     ready_again_ns: int | None
+    variant: str = ""
+    device: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -129,6 +134,8 @@ def _engine(state: State, engine: Engine) -> EngineSnapshot:
         waiting=sum(len(lane) for lane in lanes),
         condemned=engine.condemned,
         ready_again_ns=engine.backoff_until_ns,
+        variant=engine.form.variant if engine.in_memory else "",
+        device=engine.form.device if engine.in_memory else "",
     )
 
 

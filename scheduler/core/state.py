@@ -233,7 +233,9 @@ class State:
         self.ledger.book(("engine", engine.name), engine.loading_bytes())
         if engine.spec.load_timeout_ns is not None:
             self.timers.set(TimerKind.LOAD, engine.name, now + engine.spec.load_timeout_ns)
-        self.decisions.append(LoadEngine(engine.name, engine.instance))
+        form = engine.form
+        load = LoadEngine(engine.name, engine.instance, form.variant, form.device)
+        self.decisions.append(load)
 
     def loaded(self, engine: Engine, now: int) -> None:
         """The engine is there: shrink its booking to what stays."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from scheduler.core.decisions import LoadEngine
 from scheduler.core.engine import Engine
 from scheduler.core.events import Measurement
 from scheduler.core.model import ModelSpec
@@ -37,10 +38,16 @@ class Bookings:
         """A model and its footprint are known from now on."""
         self._engines[spec.name] = Engine(spec, self._trust)
 
-    def load(self, model: str) -> None:
-        """A load began: its peak is booked."""
-        if model in self._engines:
-            self._resident[model] = self._engines[model].loading_bytes()
+    def load(self, decision: LoadEngine) -> None:
+        """A load began: the peak of the form it takes is booked."""
+        engine = self._engines.get(decision.model)
+        if engine is None:
+            return
+        wanted = (decision.variant, decision.device)
+        for figures in engine.forms:
+            if (figures.form.variant, figures.form.device) == wanted:
+                engine.take(figures)
+        self._resident[engine.name] = engine.loading_bytes()
 
     def loaded(self, model: str) -> None:
         """A load ended well: what stays is booked."""
@@ -63,8 +70,8 @@ class Bookings:
         if engine is None:
             return
         for pool, seen in measured.items():
-            if seen.reliable and seen.bytes >= 0 and pool in engine.spec.footprint:
-                engine.measured[pool] = max(engine.measured.get(pool, 0), seen.bytes)
+            if seen.reliable and seen.bytes > 0 and pool in engine.form.footprint:
+                engine.figures.saw(pool, seen.bytes)
         if model in self._ready:
             self._resident[model] = engine.resident_bytes()
 

@@ -14,6 +14,7 @@ from scheduler.core.decisions import (
     RevokeLease,
     UnloadEngine,
 )
+from scheduler.core.model import form_name
 from scheduler.core.request import Request, RequestKind
 from scheduler.report.builder import ReportBuilder
 from scheduler.timeline.bookings import Bookings
@@ -204,10 +205,10 @@ class TimelineBuilder:
                 self._finished(self._requests.pop(request_id), decision, now)
             case RevokeLease(lease_id, reason) if lease_id in self._leases:
                 self._leases[lease_id].note += f", taken back: {reason}"
-            case LoadEngine(model, instance) if model in self._lanes:
-                self._bookings.load(model)
+            case LoadEngine(model, instance, variant, device) if model in self._lanes:
+                self._bookings.load(decision)
                 self._lanes[model].instance = instance
-                self._lanes[model].enter(Phase.LOADING, now)
+                self._lanes[model].enter(Phase.LOADING, now, form_name(variant, device))
             case UnloadEngine(model, _, reason) if model in self._lanes:
                 self._bookings.unload(model)
                 self._lanes[model].enter(Phase.UNLOADING, now, str(reason))

@@ -19,21 +19,18 @@ from typing import TYPE_CHECKING
 from scheduler.core.amounts import Amounts, fits, shortage
 from scheduler.core.batch import batch_of, waits_until_ns
 from scheduler.core.claim import (
-    Claimant,
     Need,
     claimant,
-    pin_claimant,
     running_bytes,
     steady_bytes,
     to_come,
 )
 from scheduler.core.decisions import UnloadEngine
-from scheduler.core.demand import MOMENT_NS
 from scheduler.core.engine import Engine, EngineState
+from scheduler.core.loading import Loading
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
-from scheduler.core.outlook import never, never_alone, too_late, too_late_from_ns
-from scheduler.core.prefetch import expect, is_wanted
-from scheduler.core.prospect import reload_ns
+from scheduler.core.outlook import never, too_late, too_late_from_ns
+from scheduler.core.prefetch import expect
 from scheduler.core.request import RequestKind
 from scheduler.core.room import BEHIND, RUNNING, Blocked, Room
 
@@ -65,12 +62,13 @@ class Settling:
         self.state = state
         self.now = now
         self.room = Room(state, now)
+        self.loading = Loading(state, self.room, now)
         self.units = dict(state.units)
 
     def run(self) -> int | None:
         """Look at everybody once. Returns when to look again."""
         self.room.shed()
-        self._load_pins()
+        self.loading.load_pins()
         heads = self.state.queue.heads()
         index = 0
         while index < len(heads):
@@ -85,7 +83,7 @@ class Settling:
             self.room.reconsider()
             if lane.entries:
                 insort(heads, (lane.head.key, lane), lo=index)
-        self._prefetch()
+        self.loading.look_ahead()
         return self.room.wake_ns
 
     def _is_plain(self, lane: Lane) -> bool:
@@ -110,34 +108,6 @@ class Settling:
             return False
         self.room.needed.add(engine.name)
         return True
-
-    def _load_pins(self) -> None:
-        """What is pinned belongs in memory, before anything that waits."""
-        for engine in self.state.pins.values():
-            if engine.state is not EngineState.UNLOADED or self.state.draining:
-                continue
-            if engine.backing_off_ns(self.now) or never_alone(self.state, (engine,)):
-                continue
-            self.room.needed.add(engine.name)
-            self._bring_in([engine], pin_claimant(engine, self.now), 1)
-
-    def _prefetch(self) -> None:
-        """What is expected to be wanted is loaded ahead, when nobody waits for memory."""
-        for name, engine in list(self.state.wanted.items()):
-            if is_wanted(self.state, engine, self.now):
-                if not self.room.is_claimed and not self._rivals([engine], (engine,)):
-                    self._load_ahead(engine)
-            else:
-                del self.state.wanted[name]
-
-    def _load_ahead(self, engine: Engine) -> None:
-        need = to_come([engine], 1)
-        if self.room.has(need):
-            self._load(engine)
-        elif not self.room.make_ahead(engine, need):
-            del self.state.wanted[engine.name]
-            again_ns = self.now + max(engine.demand.usual_ns(), reload_ns(engine), MOMENT_NS)
-            expect(self.state, engine, self.now, not_before_ns=again_ns)
 
     def _watch(self, head: Pending) -> None:
         """Look again when whoever waits here has come too late."""
@@ -225,7 +195,7 @@ class Settling:
         self.room.needed.update(engine.name for engine in lane.engines)
         if absent:
             who = claimant(lane, head, self.state.policy, self.now)
-            blocked = self._bring_in(absent, who, head.request.items) or blocked
+            blocked = self.loading.bring_in(absent, who, head.request.items) or blocked
         if blocked is None and not absent:
             return self._start(lane, head)
         lane.blocked = blocked or (ReasonCode.WAITS_FOR_LOAD, "its engine is being loaded")
@@ -307,43 +277,3 @@ class Settling:
         self.state.grant(batch, amounts, self.now)
         holds = batch[0].request.kind is RequestKind.HOLD
         self.room.take(amounts, {} if holds else amounts)
-
-    # -- loading ----------------------------------------------------------------------------
-
-    def _bring_in(self, absent: list[Engine], who: Claimant, items: int) -> Blocked | None:
-        """Load what is absent, or make room for it. Returns what it has to wait for first."""
-        if self.room.keeps_out(absent):
-            return (ReasonCode.WAITS_FOR_TURN, "somebody before it comes into that place")
-        rivals = self._rivals(absent, who.engines)
-        for rival in rivals:
-            if rival.state is not EngineState.READY or rival.name in self.room.needed:
-                self.room.is_claimed = True
-                what = "needed" if rival.state is EngineState.READY else rival.state.value
-                return (ReasonCode.WAITS_FOR_EXCLUSIVE, f"{rival.name} of its group is {what}")
-        need = to_come(absent, items)
-        if rivals or not self.room.has(need):
-            return self.room.make(who, need, rivals)
-        for engine in absent:
-            self._load(engine)
-        if who.pending is not None:  # Nobody waits to run on what is merely pinned.
-            self.room.claim(shortage(need.later, need.now))
-        return None
-
-    def _load(self, engine: Engine) -> None:
-        self.state.load(engine, self.now)
-        booked = self.room.booked(engine)
-        self.room.take(booked, shortage(booked, engine.resident_bytes()))
-
-    def _rivals(self, absent: list[Engine], wanted: tuple[Engine, ...]) -> tuple[Engine, ...]:
-        """The engines in memory that share an exclusive group with one that is to come."""
-        if self.state.policy.one_at_a_time:
-            others = self.state.engines.values()
-            return tuple(e for e in others if e.in_memory and not e.pinned and e not in wanted)
-        groups = frozenset[str]().union(*(engine.spec.exclusive for engine in absent))
-        if not groups:
-            return ()
-        return tuple(
-            engine
-            for engine in self.state.engines.values()
-            if engine.in_memory and engine.spec.exclusive & groups
-        )

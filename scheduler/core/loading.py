@@ -1,0 +1,93 @@
+"""What comes into memory within one pass: what is pinned, asked for, or expected."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scheduler.core.amounts import shortage
+from scheduler.core.claim import Claimant, pin_claimant, to_come
+from scheduler.core.demand import MOMENT_NS
+from scheduler.core.engine import Engine, EngineState
+from scheduler.core.outcome import ReasonCode
+from scheduler.core.outlook import never_alone
+from scheduler.core.prefetch import expect, is_wanted
+from scheduler.core.prospect import reload_ns
+
+if TYPE_CHECKING:
+    from scheduler.core.room import Blocked, Room
+    from scheduler.core.state import State
+
+
+class Loading:
+    """Decides loads, in the memory that `room` has or can make."""
+
+    def __init__(self, state: State, room: Room, now: int) -> None:
+        self.state = state
+        self.room = room
+        self.now = now
+
+    def load_pins(self) -> None:
+        """What is pinned belongs in memory, before anything that waits."""
+        for engine in self.state.pins.values():
+            if engine.state is not EngineState.UNLOADED or self.state.draining:
+                continue
+            if engine.backing_off_ns(self.now) or never_alone(self.state, (engine,)):
+                continue
+            self.room.needed.add(engine.name)
+            self.bring_in([engine], pin_claimant(engine, self.now), 1)
+
+    def look_ahead(self) -> None:
+        """What is expected to be wanted is loaded ahead, when nobody waits for memory."""
+        for name, engine in list(self.state.wanted.items()):
+            if is_wanted(self.state, engine, self.now):
+                if not self.room.is_claimed and not self._rivals([engine], (engine,)):
+                    self._load_ahead(engine)
+            else:
+                del self.state.wanted[name]
+
+    def _load_ahead(self, engine: Engine) -> None:
+        need = to_come([engine], 1)
+        if self.room.has(need):
+            self._load(engine)
+        elif not self.room.make_ahead(engine, need):
+            del self.state.wanted[engine.name]
+            again_ns = self.now + max(engine.demand.usual_ns(), reload_ns(engine), MOMENT_NS)
+            expect(self.state, engine, self.now, not_before_ns=again_ns)
+
+    def bring_in(self, absent: list[Engine], who: Claimant, items: int) -> Blocked | None:
+        """Load what is absent, or make room for it. Returns what it has to wait for first."""
+        if self.room.keeps_out(absent):
+            return (ReasonCode.WAITS_FOR_TURN, "somebody before it comes into that place")
+        rivals = self._rivals(absent, who.engines)
+        for rival in rivals:
+            if rival.state is not EngineState.READY or rival.name in self.room.needed:
+                self.room.is_claimed = True
+                what = "needed" if rival.state is EngineState.READY else rival.state.value
+                return (ReasonCode.WAITS_FOR_EXCLUSIVE, f"{rival.name} of its group is {what}")
+        need = to_come(absent, items)
+        if rivals or not self.room.has(need):
+            return self.room.make(who, need, rivals)
+        for engine in absent:
+            self._load(engine)
+        if who.pending is not None:  # Nobody waits to run on what is merely pinned.
+            self.room.claim(shortage(need.later, need.now))
+        return None
+
+    def _load(self, engine: Engine) -> None:
+        self.state.load(engine, self.now)
+        booked = self.room.booked(engine)
+        self.room.take(booked, shortage(booked, engine.resident_bytes()))
+
+    def _rivals(self, absent: list[Engine], wanted: tuple[Engine, ...]) -> tuple[Engine, ...]:
+        """The engines in memory that share an exclusive group with one that is to come."""
+        if self.state.policy.one_at_a_time:
+            others = self.state.engines.values()
+            return tuple(e for e in others if e.in_memory and not e.pinned and e not in wanted)
+        groups = frozenset[str]().union(*(engine.spec.exclusive for engine in absent))
+        if not groups:
+            return ()
+        return tuple(
+            engine
+            for engine in self.state.engines.values()
+            if engine.in_memory and engine.spec.exclusive & groups
+        )

@@ -23,6 +23,9 @@ from scheduler.config.units import (
 from scheduler.core.model import SECOND_NS
 from scheduler.core.request import NO_DEADLINE_NS
 
+DEFAULT_OUTSTANDING = 4
+"""As many frames of one source may wait for their answers."""
+
 
 class Arrivals(str, Enum):
     """How the frames of a source are spread over time."""
@@ -134,6 +137,7 @@ class SourceConfig(Section):
     deadline: PositiveDurationOrNone = None
     priority: Priority | None = None
     lease: SourceLease | None = None
+    outstanding: Count = DEFAULT_OUTSTANDING
 
     def deadline_ns(self) -> int | None:
         """Return the deadline of its frames, from when each is due.

@@ -9,7 +9,6 @@ from scheduler.config.source import Arrivals
 from scheduler.core.model import PRIORITY_CRITICAL, SECOND_NS
 from scheduler.plan.bound import Stream, worst_answer_ns
 from scheduler.sim.times import written_times
-from scheduler.source.feeder import DEFAULT_OUTSTANDING
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -78,7 +77,7 @@ class Analysis:
             answer_ns = worst_answer_ns(stream, others, longest_ns)
             if answer_ns is None:
                 return Bound(None, "more is asked than can be run", shared)
-            if answer_ns > (DEFAULT_OUTSTANDING - 1) * stream.period_ns - stream.jitter_ns:
+            if answer_ns > (source.outstanding - 1) * stream.period_ns - stream.jitter_ns:
                 return Bound(None, f"frames for {source.model} can gather at their source", shared)
             if source in asking:
                 answers.append(answer_ns)

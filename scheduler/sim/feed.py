@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Protocol
 
+from scheduler.config.source import DEFAULT_OUTSTANDING
 from scheduler.core.request import NO_DEADLINE_NS, Request
-from scheduler.source.feeder import DEFAULT_OUTSTANDING
 
 if TYPE_CHECKING:
     from scheduler.core.outcome import Outcome

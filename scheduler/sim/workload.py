@@ -61,6 +61,7 @@ class Workload:
             self._due_times(name, source, own_seed),
             paced=source.rate is not None or source.realtime,
             deadline_ns=source.deadline_ns(),
+            outstanding=source.outstanding,
         )
         self._starting.append(feed)
 

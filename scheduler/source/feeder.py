@@ -12,6 +12,7 @@ from typing import Any, Protocol
 import anyio
 from anyio.abc import TaskGroup
 
+from scheduler.config.source import DEFAULT_OUTSTANDING
 from scheduler.core.model import SECOND_NS
 from scheduler.core.outcome import Outcome
 from scheduler.core.request import NO_DEADLINE_NS
@@ -23,9 +24,6 @@ from scheduler.source.pace import Pace
 from scheduler.source.source import Frame, Source, SourceError
 
 _log = logging.getLogger(__name__)
-
-DEFAULT_OUTSTANDING = 4
-"""As many frames of one source may wait for their answers."""
 
 
 class Infer(Protocol):

@@ -127,6 +127,7 @@ def _feeder(name: str, config: SourceConfig, infer: Infer, clock: Clock) -> Feed
         paced=config.rate is not None or config.realtime,
         deadline_ns=config.deadline_ns(),
         priority=config.priority,
+        outstanding=config.outstanding,
     )
 
 

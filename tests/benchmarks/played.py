@@ -15,7 +15,7 @@ from scheduler.core.decisions import LoadEngine
 from scheduler.core.model import SECOND_NS
 from scheduler.report.builder import ReportBuilder
 from scheduler.runtime.pump import Observer
-from scheduler.sim.feed import Feed, Plainly
+from scheduler.sim.feed import Asking, Feed, Plainly
 from scheduler.sim.simulator import Simulator
 from scheduler.sim.tenure import Tenure
 from scheduler.trace.record import Record
@@ -66,15 +66,27 @@ def play(workload: Workload, policy: str, observers: tuple[Observer, ...] = ()) 
 def _start(simulator: Simulator, name: str, source: SourceConfig, due_ns: tuple[int, ...]) -> None:
     if source.lease is None:
         asking = Plainly(simulator, source.model, stream=name, priority=source.priority)
-        Feed(simulator, asking, iter(due_ns), deadline_ns=source.deadline).start()
+        _feed(simulator, asking, due_ns, source).start()
         return
     for spell_ns in _spells(due_ns, source.lease.ttl):
         tenure = Tenure(
             simulator, source.model, priority=source.lease.priority, ttl_ns=source.lease.ttl
         )
-        feed = Feed(simulator, tenure, iter(spell_ns), deadline_ns=source.deadline)
+        feed = _feed(simulator, tenure, spell_ns, source)
         simulator.at(spell_ns[0], tenure.start)
         feed.start()
+
+
+def _feed(
+    simulator: Simulator, asking: Asking, due_ns: tuple[int, ...], source: SourceConfig
+) -> Feed:
+    return Feed(
+        simulator,
+        asking,
+        iter(due_ns),
+        deadline_ns=source.deadline,
+        outstanding=source.outstanding,
+    )
 
 
 def _spells(due_ns: tuple[int, ...], ttl_ns: int) -> Iterator[tuple[int, ...]]:

@@ -72,6 +72,15 @@ def test_poisson_arrivals_have_the_rate_and_the_spread_of_chance(arrive: Arrive)
     assert sum((g - mean) ** 2 for g in gaps) / len(gaps) == pytest.approx(0.01, rel=0.25)
 
 
+@pytest.mark.parametrize(("outstanding", "asked"), [(1, 2), (4, 5), (8, 8)])
+def test_of_frames_that_come_at_once_as_many_are_asked_as_may_be_outstanding(
+    arrive: Arrive, outstanding: int, asked: int
+) -> None:
+    source = "{model: m, from: synthetic, rate: 8Hz, arrivals: burst, size: 8, outstanding: %d}"
+    seen = arrive(source % outstanding, 1)
+    assert len(seen.requests) == asked  # the newest of the others follows when there is room
+
+
 def test_bursts_come_together(arrive: Arrive) -> None:
     at_s = arrive("{model: m, from: synthetic, rate: 2Hz, arrivals: burst, size: 4}").at_s
     assert at_s == [0.0] * 4 + [2.0] * 4 + [4.0] * 4 + [6.0] * 4 + [8.0] * 4

@@ -95,6 +95,27 @@ async def test_the_options_of_a_source_reach_the_request():
     assert feeds.stats()["load"].completed >= 5
 
 
+async def test_a_source_has_as_many_frames_under_way_as_it_says():
+    enough = anyio.Event()
+
+    class Slow(Rota):
+        under_way = most = 0
+
+        async def infer(self, *_, **__):
+            self.under_way += 1
+            self.most = max(self.most, self.under_way)
+            if self.most == 7:
+                enough.set()
+            await enough.wait()
+            self.under_way -= 1
+
+    slow = Slow()
+    feeds = built(slow, load={"model": "faces", "from": BIKES, "realtime": False, "outstanding": 7})
+    with anyio.fail_after(30):
+        await feeds.run()
+    assert slow.most == 7
+
+
 async def test_no_deadline_and_the_models_own_are_different():
     rota = Rota()
     feeds = built(

@@ -37,7 +37,7 @@ NAMES_FOR_ANYTHING = {"utils", "util", "helpers", "helper", "base", "common", "t
 LADDER: Mapping[str, set[str]] = {
     "core": set(),
     "errors": {"core"},
-    "plugin": {"errors"},
+    "plugin": {"core", "errors"},
     "config": {"core", "errors", "plugin"},
     # An engine plugin like any other, kept here because every installation has it.
     "plugin.synthetic": {"errors", "plugin", "config"},
@@ -68,7 +68,7 @@ LADDER: Mapping[str, set[str]] = {
     "__main__": {"cli"},
 }
 """What each part of `scheduler` may import, itself apart; "" is `scheduler/__init__.py`."""
-FOR_TYPES_ONLY = {("errors", "core"), ("sim", "runtime")}
+FOR_TYPES_ONLY = {("errors", "core"), ("plugin", "core"), ("sim", "runtime")}
 """Steps of the ladder that only annotations may take."""
 
 OPEN_TO_PLUGINS = {

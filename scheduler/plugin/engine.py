@@ -5,9 +5,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from scheduler.core.model import PoolFootprint
 
 
 class EngineOptions(BaseModel):
@@ -29,10 +32,24 @@ EXAMPLE: Final = Example()
 
 @dataclass(frozen=True, slots=True)
 class EngineContext:
-    """Where an engine finds itself: the model's name and the pool it is placed in."""
+    """Where an engine finds itself: the model's name, and what was decided about it.
+
+    `device` is the pool that it is placed in, `footprint` what is booked for it there (None where
+    nobody said), `batch_max` the most items of one run, and `priority` the model's own.
+    """
 
     model: str = "model"
     device: str = "unified"
+    footprint: PoolFootprint | None = None
+    batch_max: int = 1
+    priority: int = 50
+
+    @property
+    def most_bytes(self) -> int | None:
+        """What is booked at most of its pool: resident, and the largest run; None for unknown."""
+        if self.footprint is None:
+            return None
+        return self.footprint.resident_bytes + self.footprint.running_bytes(self.batch_max)
 
 
 class EnginePlugin(ABC):

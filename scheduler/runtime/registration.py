@@ -33,7 +33,14 @@ class Registration:
         self.gone: anyio.Event | None = None
         self._plugin = plugin
         self._options = options
-        self._context = EngineContext(model.name, model.device or default_pool)
+        pool = model.device or default_pool
+        self._context = EngineContext(
+            model.name,
+            pool,
+            footprint=self.spec.footprint.get(pool),
+            batch_max=model.batch.max,
+            priority=model.priority,
+        )
 
     @property
     def pool(self) -> str:

@@ -121,7 +121,7 @@ class MoonshineEngine(EnginePlugin):
         return samples.astype(np.float32)
 
     def _open(self, path: Path) -> OnnxSession:
-        return OnnxSession(path, self.options, self.context.device)
+        return OnnxSession(path, self.options, self.context)
 
     def _answer(self, payload: Any) -> dict[str, Any] | BadInput:
         try:

@@ -65,7 +65,7 @@ class SileroVadEngine(EnginePlugin):
 
     def load(self) -> None:
         """Open the model."""
-        session = OnnxSession(self.options.model, self.options, self.context.device)
+        session = OnnxSession(self.options.model, self.options, self.context)
         shapes = {tensor.name: tensor.shape for tensor in session.inputs}
         if shapes != INPUT_SHAPES:
             raise EngineError(

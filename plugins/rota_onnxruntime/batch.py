@@ -40,7 +40,7 @@ def run_stacked(session: OnnxSession, payloads: Sequence[Inputs]) -> list[dict[s
         name: np.concatenate([payload[name] for payload in payloads]) for name in payloads[0]
     }
     try:
-        outputs = session.run(stacked)
+        outputs = session.run(stacked, items=len(payloads))
     except BadInput:
         return None
     if any(value.ndim == 0 or len(value) != total for value in outputs.values()):

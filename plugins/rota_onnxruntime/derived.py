@@ -18,7 +18,6 @@ import sysconfig
 import tempfile
 from contextlib import contextmanager
 from functools import lru_cache
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -119,7 +118,9 @@ def _sha256(file: Path, _inode: int, _size: int, _mtime_ns: int) -> str:
 
 
 def _key(model: Path, recipe: str) -> str:
-    parts = [version("onnxruntime"), recipe]
+    import onnxruntime  # noqa: PLC0415 - heavy: imported when a model is loaded
+
+    parts = [str(onnxruntime.__version__), recipe]
     parts += [f"{file.name} {fingerprint(file)}" for file in _files(model)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 

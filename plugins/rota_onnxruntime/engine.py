@@ -15,12 +15,13 @@ from scheduler.plugin.engine import EnginePlugin
 class OnnxRuntimeOptions(OnnxOptions):
     """The options of the engine `onnxruntime`: a model, and how it is loaded and run.
 
-    `warm_up` runs the example once as part of loading, for providers whose first run is slow. The
-    load then needs the memory of a run too.
+    `warm_up` runs the example once as part of loading, which then needs the memory of a run too. By
+    default that is done where first runs are slow, on a GPU, if what is booked for a load covers it
+    (`load_peak` is at least `resident` and `workspace` together).
     """
 
     model: ResourcePath
-    warm_up: bool = False
+    warm_up: bool | None = None
 
 
 class OnnxRuntimeEngine(EnginePlugin):
@@ -40,12 +41,19 @@ class OnnxRuntimeEngine(EnginePlugin):
 
     def load(self) -> None:
         """Make the session."""
-        self._session = OnnxSession(self.options.model, self.options, self.context.device)
+        self._session = OnnxSession(self.options.model, self.options, self.context)
 
     def warm_up(self) -> None:
-        """Run the example once, where the options ask for it."""
-        if self.options.warm_up:
+        """Run the example once, where the options ask for it or the books allow for it."""
+        asked = self.options.warm_up
+        if self._has_room_to_warm_up() if asked is None else asked:
             self._loaded().run(self.example())
+
+    def _has_room_to_warm_up(self) -> bool:
+        footprint = self.context.footprint
+        if footprint is None or not self._loaded().is_on_device:
+            return False
+        return footprint.loading_bytes >= footprint.resident_bytes + footprint.running_bytes(1)
 
     def infer(self, batch: Sequence[Any]) -> Sequence[Any]:
         """Run a batch; a payload that the model does not take has a `BadInput` for its result."""

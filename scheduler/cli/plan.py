@@ -11,6 +11,7 @@ from rich.console import Console
 
 from scheduler.cli.configuration import ConfigPath, complain, reported
 from scheduler.cli.exit_status import NO
+from scheduler.cli.modes import FirstMode, in_first_mode
 from scheduler.cli.recording import legible
 from scheduler.config import load_config
 from scheduler.config.units import read_duration
@@ -41,6 +42,7 @@ def plan(
     arrivals: Annotated[
         Optional[Path], typer.Option(help="Ask this trace's requests, not the sources'.")
     ] = None,
+    mode: FirstMode = None,
 ) -> None:
     """Say whether the models of CONFIG keep up with its sources, and what would help if not.
 
@@ -49,7 +51,8 @@ def plan(
     or the trace, is wrong.
     """
     with reported(), legible():
-        read = load_config(config)
+        read = in_first_mode(load_config(config), mode)
+        read = read.in_mode(read.mode)
         asked = _records(arrivals)
         conditions = Conditions(
             _within(_duration_ns(duration), asked), seed, _records(times), asked

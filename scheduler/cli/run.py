@@ -17,6 +17,14 @@ from rich.logging import RichHandler
 
 from scheduler.cli.configuration import ConfigPath, complain, reported
 from scheduler.cli.exit_status import NO
+from scheduler.cli.modes import (
+    FirstMode,
+    Switches,
+    SwitchTimes,
+    in_first_mode,
+    keep_switching,
+    read_switches,
+)
 from scheduler.cli.recorders import Recorders
 from scheduler.cli.story import Story
 from scheduler.cli.table import render_live
@@ -57,6 +65,7 @@ PICTURES_PER_SECOND = 4
 
 def run(
     config: ConfigPath,
+    *,
     duration: Annotated[
         Optional[str], typer.Option(help="Stop after this time, as 30s or 5m.")
     ] = None,
@@ -65,6 +74,8 @@ def run(
     timeline: Annotated[
         Optional[Path], typer.Option(help="Write a picture of the run, .html or .svg.")
     ] = None,
+    mode: FirstMode = None,
+    at: SwitchTimes = None,
 ) -> None:
     """Run the models, sources and sinks of CONFIG until the sources end, or a signal comes.
 
@@ -72,7 +83,8 @@ def run(
     SIGHUP reads CONFIG again: models and budgets change while it runs, the rest needs a restart.
     """
     with reported():
-        read = load_config(config)
+        read = in_first_mode(load_config(config), mode)
+        switches = read_switches(read, at)
         duration_ns = None if duration is None else _duration_ns(duration)
         _refuse_hopeless(read)
         plugins = {name: find(model.engine or "") for name, model in read.models.items()}
@@ -89,7 +101,7 @@ def run(
         mqtt = _mqtt(read)
     _log_to_console()
     tame_malloc()
-    at_work = AtWork(config, read, clock, recorders, sinks, plugins, mqtt=mqtt)
+    at_work = AtWork(config, read, clock, recorders, sinks, plugins, mqtt=mqtt, switches=switches)
     status = anyio.run(at_work.run, duration_ns)
     if at_work.finish() or status:
         raise typer.Exit(status or NO)
@@ -154,6 +166,7 @@ class AtWork:
         plugins: dict[str, type[EnginePlugin]],
         *,
         mqtt: tuple[News, Credentials] | None = None,
+        switches: Switches = (),
     ) -> None:
         self._path = path
         self._config = config
@@ -161,6 +174,7 @@ class AtWork:
         self._recorders = recorders
         self._sinks = sinks
         self._mqtt = mqtt
+        self._switches = switches
         self._story = Story(plugins)
         self._console = Console()
         self._status = 0
@@ -193,6 +207,9 @@ class AtWork:
                 beside.start_soon(self._sampler(runtime).run)
                 beside.start_soon(self._stop_on_signal, runtime, beside)
                 beside.start_soon(self._reload_on_signal, runtime)
+                beside.start_soon(
+                    keep_switching, runtime, self._switches, self._clock, self._started_ns
+                )
                 if duration_ns is not None:
                     beside.start_soon(self._stop_after, duration_ns, feeds)
                 if self._mqtt is not None:

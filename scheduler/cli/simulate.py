@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, BinaryIO
 import typer
 from rich.console import Console
 
+from scheduler.cli.modes import FirstMode, SwitchTimes, in_first_mode, read_switches
 from scheduler.config import load_config
 from scheduler.config.units import read_duration
 from scheduler.core.amounts import sized
@@ -53,19 +54,19 @@ def simulate(
     arrivals: Annotated[
         Path | None, typer.Option(help="Replay this trace's requests, not the sources.")
     ] = None,
+    mode: FirstMode = None,
+    at: SwitchTimes = None,
 ) -> None:
     """Run CONFIG in virtual time: the same scheduler, no engine, hours in seconds.
 
     What was assumed is said on standard error.
     """
     try:
-        read = load_config(config)
-        settings = _settings(read, policy)
+        read, settings = _read(config, mode, policy)
         duration_ns = _duration_ns(duration)
         timed, replayed = _records(times), _records(arrivals)
         _refuse_to_overwrite(trace, (config, times, arrivals))
         with ExitStack() as stack:
-            observers = [] if trace is None else [_TraceFile(stack, trace, read.node, settings)]
             simulated = run_simulation(
                 read,
                 settings,
@@ -73,14 +74,25 @@ def simulate(
                 seed=seed,
                 times=timed,
                 arrivals=replayed,
-                observers=observers,
+                switches=read_switches(read, at),
+                observers=_observers(stack, trace, read.node, settings),
             )
     except (RotaError, OSError) as error:
         _say([_sentence(error)])
         raise typer.Exit(WRONG_USAGE) from error
-    warnings = [warning for records in (timed, replayed) if records for warning in records.warnings]
-    _say([*_machine_notes(read, settings), *simulated.notes, *warnings])
+    _say([*_machine_notes(read, settings), *simulated.notes, *_warnings(timed, replayed)])
     _show(simulated.report, trace, as_json=as_json)
+
+
+def _observers(
+    stack: ExitStack, trace: Path | None, node: str, settings: Settings
+) -> list[_TraceFile]:
+    return [] if trace is None else [_TraceFile(stack, trace, node, settings)]
+
+
+def _warnings(*read: Records | None) -> list[str]:
+    """What was wrong with the traces that were read, though not badly."""
+    return [warning for records in read if records for warning in records.warnings]
 
 
 class _TraceFile:
@@ -96,13 +108,14 @@ class _TraceFile:
         self._file.write(encode_record(record))
 
 
-def _settings(config: Config, policy: str | None) -> Settings:
+def _read(path: Path, mode: str | None, policy: str | None) -> tuple[Config, Settings]:
+    config = in_first_mode(load_config(path), mode)
     settings = config.settings(machine_totals())
     if policy is None:
-        return settings
+        return config, settings
     if policy not in POLICIES:
         raise ConfigError([f'--policy: "{policy}" is no policy; choose {" or ".join(POLICIES)}'])
-    return replace(settings, policy=policy)
+    return config, replace(settings, policy=policy)
 
 
 def _duration_ns(text: str) -> int:

@@ -50,6 +50,9 @@ def render_live(
 def _headline(snapshot: Snapshot, report: Report) -> Text:
     line = Text(f"{report.duration_s:.1f} s", "bold")
     line.append(f", {report.swaps_per_minute:.1f} swaps per minute")
+    if snapshot.mode is not None:
+        line.append(f", mode {snapshot.mode}", "bold cyan")
+        line.append(" (not reached yet)" if snapshot.switching else "", "yellow")
     for name, used in snapshot.resources_in_use.items():
         line.append(f", {name}: {used} in use", "" if used else "dim")
     if snapshot.draining:
@@ -79,6 +82,8 @@ def _model_table(snapshot: Snapshot, report: Report, last_latency_ms: Mapping[st
 
 def _name(engine: EngineSnapshot) -> Text:
     name = Text(engine.model, "bold")
+    if engine.disabled:
+        return name.append(" disabled", "dim not bold")
     return name.append(" pinned", "dim not bold") if engine.pinned else name
 
 

@@ -37,7 +37,27 @@ def check(config: Config, total_bytes: Mapping[str, int]) -> list[Finding]:
         *_pinned(specs, settings),
         *(finding for spec in specs.values() for finding in _model(spec, specs, settings)),
         *_together(specs, settings),
+        *check_modes(config, settings),
     ]
+
+
+def check_modes(config: Config, settings: Settings) -> list[Finding]:
+    """Return what is different in each mode of `config`."""
+    return [finding for name in config.modes for finding in _mode(config, name, settings)]
+
+
+def _mode(config: Config, name: str, settings: Settings) -> Iterator[Finding]:
+    """What is different in a mode: its pins have to fit, and leave room for the others."""
+    first_pool = next(iter(settings.pools))
+    models = config.in_mode(name).models
+    specs = {model: written.to_spec(first_pool) for model, written in models.items()}
+    found = [*_pinned(specs, settings)]
+    for spec in specs.values():
+        reason = never(spec, specs, settings)
+        if reason is not None:
+            found.append(Finding(f"{reason}; disable it in this mode, or pin less", fatal=True))
+    for finding in found or [Finding("nothing is pinned")]:
+        yield Finding(f"mode {name}: {finding.text}", fatal=finding.fatal)
 
 
 def _budgets(

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, Field
 
 from scheduler.config.memory import Memory, PoolConfig
+from scheduler.config.mode import ModeConfig, none_is_no_mode
 from scheduler.config.model import DEFAULT_POOL, Model, Rules
 from scheduler.config.mqtt import Mqtt
 from scheduler.config.name import Name, host_node
@@ -13,6 +14,7 @@ from scheduler.config.scheduling import Scheduling
 from scheduler.config.section import Count, Section
 from scheduler.config.sink import SinkConfig
 from scheduler.config.source import SourceConfig
+from scheduler.core.mode import Mode
 from scheduler.core.settings import PoolBudget, Settings
 from scheduler.errors import ConfigError
 
@@ -45,6 +47,8 @@ class Config(Section):
     )
     sources: dict[Name, SourceConfig] = Field(default_factory=dict)
     sinks: dict[Name, SinkConfig] = Field(default_factory=dict)
+    modes: dict[Name, ModeConfig] = Field(default_factory=dict)
+    mode: Annotated[Name | None, BeforeValidator(none_is_no_mode)] = None
     mqtt: Mqtt | None = None
 
     def settings(self, total_bytes: Mapping[str, int]) -> Settings:
@@ -70,7 +74,35 @@ class Config(Section):
             queue_bytes=self.scheduling.queue_bytes,
             queue_pool=next((name for name in pools if name in MAIN_MEMORY), None),
             policy=self.scheduling.policy,
+            mode=self.core_mode(self.mode),
         )
+
+    def core_mode(self, name: str | None) -> Mode | None:
+        """Return what the core is told of a mode, None of none. Raises KeyError."""
+        return None if name is None else self.modes[name].to_mode(name)
+
+    def in_mode(self, name: str | None) -> "Config":
+        """Return the configuration that one mode comes to, without any other.
+
+        Disabled models are left out, with their sources and what is cut from these.
+        """
+        if name is None:
+            return self.model_copy(update={"modes": {}, "mode": None})
+        mode = self.modes[name]
+        models = {
+            model: written.model_copy(
+                update={
+                    "pinned": written.pinned or model in mode.pin,
+                    "priority": mode.priority.get(model, written.priority),
+                }
+            )
+            for model, written in self.models.items()
+            if model not in mode.disable
+        }
+        fed = {key: source for key, source in self.sources.items() if source.model in models}
+        while silent := [key for key, s in fed.items() if (s.from_.source or key) not in fed]:
+            fed = {key: source for key, source in fed.items() if key not in silent}
+        return self.model_copy(update={"models": models, "sources": fed, "modes": {}, "mode": None})
 
     def budget_key(self, pool: str) -> str:
         """Return the key under which the budget of `pool` stands."""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from scheduler.config.footprint import Footprint
 from scheduler.config.mistake import nearest
+from scheduler.config.mode import NO_MODE
 from scheduler.config.model import DEFAULT_POOL
 from scheduler.config.source import RECORDED, Arrivals, OriginKind
 
@@ -14,6 +15,7 @@ if TYPE_CHECKING:
     from scheduler.config.config import Config
     from scheduler.config.document import Document, KeyPath
     from scheduler.config.mistake import Mistakes
+    from scheduler.config.mode import ModeConfig
     from scheduler.config.model import Model
     from scheduler.config.source import SourceConfig
 
@@ -46,6 +48,27 @@ class Links:
         for name, sink in self._config.sinks.items():
             for index, model_name in enumerate(sink.models or ()):
                 self._known("models", model_name, ("sinks", name, "models", index))
+
+        for name, mode in self._config.modes.items():
+            self._check_mode(name, mode)
+        if self._config.mode is not None:
+            self._known("modes", self._config.mode, ("mode",))
+
+    def _check_mode(self, name: str, mode: ModeConfig) -> None:
+        path = ("modes", name)
+        if name == NO_MODE:
+            self._mistakes.add(path, "is how no mode is called; take another name")
+        for key in ("pin", "disable"):
+            for index, model in enumerate(getattr(mode, key)):
+                self._known("models", model, (*path, key, index))
+        for model in mode.priority:
+            self._known("models", model, (*path, "priority", model))
+        for index, model in enumerate(mode.disable):
+            if model in mode.pin:
+                self._mistakes.add(
+                    (*path, "disable", index),
+                    f'"{model}" is pinned in the same mode; do not do both',
+                )
 
     def where(self, model: str, key: str) -> KeyPath:
         """Return where `key` of a model stands: with the model, or in the defaults."""

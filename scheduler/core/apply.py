@@ -11,6 +11,7 @@ from scheduler.core.engine import Engine, EngineState
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
 from scheduler.core.request import RequestKind
 from scheduler.core.state import State
+from scheduler.core.switch import switch
 from scheduler.core.timers import TimerKind
 
 if TYPE_CHECKING:
@@ -42,7 +43,8 @@ def _(event: ev.ModelRegistered, state: State, now: int) -> None:
         raise ValueError(f"{name}: no memory pool {min(unknown)!r}")
     engine = state.engines[name] = Engine(event.spec, state.settings.trust)
     engine.instance = state.last_instances.get(name, 0)
-    state.pin(engine, pinned=event.spec.pinned)
+    engine.follow(state.mode)
+    state.pin(engine, pinned=engine.pinned)
 
 
 @apply.register
@@ -66,12 +68,20 @@ def _(event: ev.PinChanged, state: State, now: int) -> None:
     engine = state.engines.get(event.model)
     if engine is None or engine.removed:
         return
-    state.pin(engine, pinned=event.pinned)
-    if event.pinned:
+    engine.pinned_by_hand = event.pinned
+    engine.follow(state.mode)
+    state.pin(engine, pinned=engine.pinned)
+    if engine.pinned:
+        state.leaving.discard(engine.name)
         reason = Reason(ReasonCode.MODEL_PINNED, f"{event.model} was pinned meanwhile")
         state.end_unloads(event.model, Outcome.REJECTED, reason)
     if engine.is_idle:
         state.rest(engine, now)
+
+
+@apply.register
+def _(event: ev.ModeChanged, state: State, now: int) -> None:
+    switch(state, event.mode, now)
 
 
 @apply.register
@@ -163,6 +173,7 @@ def _(event: ev.EngineUnloaded, state: State, now: int) -> None:
     if engine is None:
         return
     hung = engine.condemned is not None
+    engine.unload_times.add(now - engine.since_ns, now)
     _note_residue(state, engine, event.residue)
     state.gone(engine, now)
     if hung:
@@ -194,6 +205,7 @@ def _(event: ev.TimerFired, state: State, now: int) -> None:
 @apply.register
 def _(event: ev.DrainRequested, state: State, now: int) -> None:
     state.draining = True
+    state.switching_ns = None
     if event.deadline_ns is not None:
         state.timers.set(TimerKind.DRAIN, 0, event.deadline_ns)
     reason = Reason(ReasonCode.SHUTTING_DOWN, "the scheduler is shutting down")

@@ -66,7 +66,7 @@ def admit(state: State, lane: Lane, request: Request, sequence: int, now: int) -
     pending = Pending(
         request,
         lane,
-        priority=_priority(lane, request),
+        priority=priority_of(lane, request),
         deadline_ns=deadline_ns,
         arrived_ns=now,
         sequence=sequence,
@@ -122,14 +122,15 @@ def watch_wait(state: State, request_id: int, now: int) -> None:
         state.timers.set(TimerKind.AGEING, request_id, now + max(state.settings.ageing_ns, 1))
 
 
-def _priority(lane: Lane, request: Request) -> int:
+def priority_of(lane: Lane, request: Request) -> int:
+    """How important a request is: as it says itself, else as its lease or its models are."""
     if request.priority is not None:
         return request.priority
     if request.kind is RequestKind.UNLOAD:
         return UNLOAD_PRIORITY
     if lane.parent is not None:
         return lane.parent.priority
-    return max(engine.spec.priority for engine in lane.engines)
+    return max(engine.priority for engine in lane.engines)
 
 
 def _deadline_ns(engines: tuple[Engine, ...], request: Request, now: int) -> int | None:
@@ -160,7 +161,7 @@ def _refuse_model(state: State, model: str, request: Request, now: int) -> Reaso
     if engine.removed:
         return Reason(ReasonCode.MODEL_REMOVED, f"{model} is being removed")
     if request.kind is not RequestKind.UNLOAD:
-        return _refuse_engine(engine, now)
+        return engine.disabled or _refuse_engine(engine, now)
     if engine.pinned:
         return Reason(ReasonCode.MODEL_PINNED, f"{model} is pinned; unpin it first")
     return None

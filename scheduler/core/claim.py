@@ -60,7 +60,7 @@ def claimant(lane: Lane, head: Pending, policy: Policy, now: int) -> Claimant:
 
 def pin_claimant(engine: Engine, now: int) -> Claimant:
     """A pin waits for nobody."""
-    priority = engine.spec.priority
+    priority = engine.priority
     return Claimant(
         name=f"pinned {engine.name}",
         priority=priority,

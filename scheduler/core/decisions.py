@@ -78,4 +78,46 @@ class RaiseAlarm:
     reason: Reason
 
 
-Decision = Union[LoadEngine, UnloadEngine, GrantLease, RevokeLease, FinishRequest, RaiseAlarm]
+@dataclass(frozen=True, slots=True)
+class SwitchMode:
+    """The mode is this one from now on, None for none. Ends in AnnounceMode, or in another switch.
+
+    `unloads` are the models that go for it and `loads` those that come, in that order. All of it
+    takes at most `within_ns`, and what is in `unknown`, in words, of which no time is known.
+    """
+
+    mode: str | None
+    unloads: tuple[str, ...] = ()
+    loads: tuple[str, ...] = ()
+    within_ns: int = 0
+    unknown: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RefuseMode:
+    """That mode cannot be, and nothing has changed."""
+
+    mode: str | None
+    reason: Reason
+
+
+@dataclass(frozen=True, slots=True)
+class AnnounceMode:
+    """All that a switch asked for is done, but for the models `missing`, which have failed."""
+
+    mode: str | None
+    took_ns: int
+    missing: tuple[str, ...] = ()
+
+
+Decision = Union[
+    LoadEngine,
+    UnloadEngine,
+    GrantLease,
+    RevokeLease,
+    FinishRequest,
+    RaiseAlarm,
+    SwitchMode,
+    RefuseMode,
+    AnnounceMode,
+]

@@ -20,6 +20,7 @@ from scheduler.core.figures import Figures
 if TYPE_CHECKING:
     from scheduler.core.durations import Durations
     from scheduler.core.lease import Lease
+    from scheduler.core.mode import Mode
     from scheduler.core.model import Form, ModelSpec
     from scheduler.core.outcome import Reason
     from scheduler.core.settings import Trust
@@ -50,13 +51,15 @@ class Engine:
     `condemned` says why the engine must go as soon as its thread comes back; `failures` counts
     failed loads and losses in a row. `fresh` says that it was not used yet since its load. `forms`
     are what is known of each form it may take, the best variant first; `figures` those of the one
-    that it has now, or takes next.
+    that it has now, or takes next. `priority`, `pinned` and `disabled` (why) are as the mode has
+    them; `pinned_by_hand` is what the configuration or an operator said.
     """
 
     __slots__ = (
         "backoff_until_ns",
         "condemned",
         "demand",
+        "disabled",
         "failures",
         "figures",
         "forms",
@@ -65,6 +68,8 @@ class Engine:
         "instance",
         "name",
         "pinned",
+        "pinned_by_hand",
+        "priority",
         "ref",
         "removed",
         "run",
@@ -86,7 +91,9 @@ class Engine:
         self.used_ns = 0
         self.run: Lease | None = None
         self.hold: Lease | None = None
-        self.pinned = spec.pinned
+        self.priority = spec.priority
+        self.pinned = self.pinned_by_hand = spec.pinned
+        self.disabled: Reason | None = None
         self.removed = False
         self.condemned: Reason | None = None
         self.failures = 0
@@ -98,6 +105,11 @@ class Engine:
         return f"<{self.spec.name}#{self.instance} {self.state.value}>"
 
     @property
+    def is_ready(self) -> bool:
+        """In memory, and not going."""
+        return self.state is EngineState.READY
+
+    @property
     def is_idle(self) -> bool:
         """In memory, and nobody has a lease on it."""
         return self.state is EngineState.READY and self.run is None and self.hold is None
@@ -106,6 +118,20 @@ class Engine:
     def in_memory(self) -> bool:
         """Takes memory: loading, ready or unloading."""
         return self.state is not EngineState.UNLOADED
+
+    def is_pinned_in(self, mode: Mode | None) -> bool:
+        """Whether it is pinned in that mode: by it, or by hand and not disabled by it."""
+        if self.removed or mode is None:
+            return self.pinned_by_hand and not self.removed
+        return self.name in mode.pin or (self.pinned_by_hand and self.name not in mode.disable)
+
+    def follow(self, mode: Mode | None) -> None:
+        """Be as important, as pinned and as enabled as the mode has it, None for no mode."""
+        self.pinned = self.is_pinned_in(mode)
+        is_disabled = mode is not None and self.name in mode.disable
+        self.disabled = mode.disabled(self.name) if mode is not None and is_disabled else None
+        of_its_own = self.spec.priority
+        self.priority = of_its_own if mode is None else mode.priority.get(self.name, of_its_own)
 
     def enter(self, state: EngineState, now: int) -> None:
         """Go to `state`; the table says from where that is allowed."""
@@ -143,6 +169,11 @@ class Engine:
     def run_times(self) -> Durations:
         """How long runs of this form took."""
         return self.figures.run_times
+
+    @property
+    def unload_times(self) -> Durations:
+        """How long unloads of this form took."""
+        return self.figures.unload_times
 
     def resident_bytes(self) -> dict[str, int]:
         """What is counted per pool while the engine is in memory, see `Trust`."""

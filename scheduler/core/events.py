@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Union
 
+from scheduler.core.mode import Mode
 from scheduler.core.model import ModelSpec
 from scheduler.core.outcome import Outcome
 from scheduler.core.request import Request
@@ -39,6 +40,13 @@ class PinChanged:
 
     model: str
     pinned: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ModeChanged:
+    """Somebody asked for another mode, or for none. It is refused, or in force at once."""
+
+    mode: Mode | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,6 +170,7 @@ Event = Union[
     ModelRegistered,
     ModelRemoved,
     PinChanged,
+    ModeChanged,
     BudgetChanged,
     MemorySampled,
     RequestArrived,

@@ -24,6 +24,7 @@ class Figures:
         "run_times",
         "sole_need",
         "trust",
+        "unload_times",
         "workspace_bytes",
     )
 
@@ -33,6 +34,7 @@ class Figures:
         self.measured: dict[str, int] = {}
         self.load_times = Durations()
         self.run_times = Durations()
+        self.unload_times = Durations()
         self.workspace_bytes = self.running_bytes(1)
         self.sole_need: tuple[str, int, int] | None = None
         self._weigh()

@@ -27,6 +27,7 @@ class ReasonCode(str, Enum):
     UNKNOWN_MODEL = "unknown_model"
     UNKNOWN_LEASE = "unknown_lease"
     MODEL_PINNED = "model_pinned"
+    UNKNOWN_MODE = "unknown_mode"
     # Refused now: the same request can work later.
     QUEUE_FULL = "queue_full"
     QUEUE_BYTES = "queue_bytes"
@@ -35,6 +36,7 @@ class ReasonCode(str, Enum):
     ENGINE_HUNG = "engine_hung"
     SHUTTING_DOWN = "shutting_down"
     MODEL_REMOVED = "model_removed"
+    MODEL_DISABLED = "model_disabled"
     # The deadline.
     DEADLINE_PASSED = "deadline_passed"
     DEADLINE_UNREACHABLE = "deadline_unreachable"

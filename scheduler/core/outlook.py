@@ -44,6 +44,13 @@ def never_alone(state: State, engines: tuple[Engine, ...], items: int = 1) -> Re
 
 def _judge(state: State, engines: tuple[Engine, ...], items: int) -> Reason | None:
     pins = [pin for pin in state.pins.values() if pin not in engines]
+    return judge(state, engines, items, pins)
+
+
+def judge(
+    state: State, engines: tuple[Engine, ...], items: int, pins: list[Engine]
+) -> Reason | None:
+    """Why these engines could never serve a request of `items` beside `pins`, or None."""
     for index, engine in enumerate(engines):
         reason = (
             never_units(engine.spec, state.settings.resources)
@@ -136,16 +143,23 @@ def transient_bytes(state: State) -> dict[str, int]:
     for engine in state.engines.values():
         if engine.run is not None:
             parts.append(state.ledger.booked(("lease", engine.run.id)))
-        elif engine.state is EngineState.LOADING:
+        elif engine.state is EngineState.LOADING and not is_leaving(state, engine):
             booked = state.ledger.booked(("engine", engine.name))
             parts.append(shortage(booked, engine.resident_bytes()))
     return total(parts)
 
 
+def is_leaving(state: State, engine: Engine) -> bool:
+    """Whether the mode sends it away as soon as it is idle, and its thread comes back."""
+    if engine.disabled is None and engine.name not in state.leaving:
+        return False
+    return engine.condemned is None and engine.state in {EngineState.READY, EngineState.LOADING}
+
+
 def unloading_bytes(state: State) -> dict[str, int]:
-    """What the unloads under way give back."""
+    """What the unloads give back that are under way, or follow as soon as an engine is idle."""
     return total(
         state.ledger.booked(("engine", engine.name))
         for engine in state.engines.values()
-        if engine.state is EngineState.UNLOADING
+        if engine.state is EngineState.UNLOADING or is_leaving(state, engine)
     )

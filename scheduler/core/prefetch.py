@@ -32,7 +32,7 @@ def expect(state: State, engine: Engine, now: int, not_before_ns: int = 0) -> No
 
 def load_from_ns(state: State, engine: Engine, now: int) -> int | None:
     """From when on to have an engine loaded for its next request, or None if on demand will do."""
-    if not state.policy.prefetches:
+    if not state.policy.prefetches or engine.disabled:
         return None
     if not engine.demand.is_steady() and not misses(engine, 0, 0):
         return None  # It comes when it comes, and can be loaded then: a guess would cost others.
@@ -42,7 +42,7 @@ def load_from_ns(state: State, engine: Engine, now: int) -> int | None:
 
 def is_wanted(state: State, engine: Engine, now: int) -> bool:
     """Whether to go on trying to load an engine ahead, which is not in memory."""
-    if state.draining or never_alone(state, (engine,)) is not None:
+    if state.draining or engine.disabled or never_alone(state, (engine,)) is not None:
         return False
     return engine.demand.next_ns(now) is not None
 

@@ -66,7 +66,7 @@ def candidate(engine: Engine, frees: Amounts, away_ns: int, now: int) -> Candida
     used_ns = now if runs else engine.used_ns
     return Candidate(
         model=engine.name,
-        priority=engine.spec.priority,
+        priority=engine.priority,
         used_ns=used_ns,
         runs=runs,
         frees=frees,
@@ -84,7 +84,7 @@ def worth(engine: Engine, now: int) -> int:
         return 0
     known = Candidate(
         model=engine.name,
-        priority=engine.spec.priority,
+        priority=engine.priority,
         used_ns=engine.used_ns,
         frees={},
         reload_ns=reload_ns(engine),

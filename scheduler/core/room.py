@@ -12,7 +12,7 @@ from scheduler.core.amounts import larger, plus, shortage, sized, sizes, total
 from scheduler.core.claim import Claimant, Need
 from scheduler.core.engine import Engine, EngineState
 from scheduler.core.outcome import Reason, ReasonCode
-from scheduler.core.outlook import unloading_bytes
+from scheduler.core.outlook import is_leaving, unloading_bytes
 from scheduler.core.policy import Candidate, loss
 from scheduler.core.prefetch import is_worth
 from scheduler.core.prospect import candidate, idle_from_ns, service_ns
@@ -38,7 +38,7 @@ class Room(Sparing):
 
     def __init__(self, state: State, now: int) -> None:
         super().__init__(state, now)
-        self.stopped: set[str] = set()
+        self.stopped = {name for name in state.leaving if state.engines[name].condemned is None}
         self.is_claimed = False
         self._making = False
         self._groups: set[str] = set()
@@ -64,12 +64,12 @@ class Room(Sparing):
             return (ReasonCode.WAITS_FOR_TURN, "somebody before it is making room")
         if self._sleeps(who):
             return (ReasonCode.WAITS_FOR_MEMORY, "it looks again in a while")
-        deficits = self._deficits(who, need)
+        deficits = self.deficits(who, need)
         if not deficits and not rivals:
             self._keep_for(who, need)
             self.wake(who.patient_ns)
             return (ReasonCode.WAITS_FOR_MEMORY, "the memory it needs is being freed")
-        victims = self._choose(who, deficits, rivals)
+        victims = self.choose(who, deficits, rivals)
         if victims is None:
             self._note_refusal(who, need, rivals)
             return self._cannot(who, deficits)
@@ -181,7 +181,7 @@ class Room(Sparing):
                 # Its turn has begun: who comes later does not win back what was freed for it.
                 self.state.promote(who.pending)
 
-    def _deficits(self, who: Claimant, need: Need) -> dict[str, int]:
+    def deficits(self, who: Claimant, need: Need) -> dict[str, int]:
         """What is missing even when all that is under way has come back.
 
         A patient claimant counts on the running work of others to return its workspace; one whose
@@ -192,7 +192,7 @@ class Room(Sparing):
         soon = everything if patient else plus(self.free, unloading_bytes(self.state))
         return larger(shortage(need.now, soon), shortage(need.later, everything))
 
-    def _choose(
+    def choose(
         self, who: Claimant, deficits: Mapping[str, int], rivals: tuple[Engine, ...]
     ) -> tuple[Engine, ...] | None:
         """A sufficient set: of engines idle in time if that is enough, else of others too."""
@@ -243,6 +243,7 @@ class Room(Sparing):
             and engine.hold is None
             and not engine.pinned
             and engine.condemned is None
+            and not is_leaving(self.state, engine)
             and engine not in who.engines
             and self._is_idle_in_time(engine, who)
         ]

@@ -12,10 +12,12 @@ from scheduler.core.invariants import check
 from scheduler.core.settle import settle
 from scheduler.core.snapshot import Snapshot, photograph
 from scheduler.core.state import State
+from scheduler.core.switch import announce
 
 if TYPE_CHECKING:
     from scheduler.core.decisions import Decision
     from scheduler.core.events import Event
+    from scheduler.core.mode import Mode
     from scheduler.core.settings import Settings
     from scheduler.core.witness import Witness
 
@@ -56,6 +58,8 @@ class Scheduler:
         self._look_again_ns = settle(state, now)
         if isinstance(event, RequestArrived):
             watch_wait(state, event.request.id, now)
+        if state.switching_ns is not None:
+            announce(state, now)
         return state.decisions
 
     def next_timer(self) -> int | None:
@@ -67,6 +71,11 @@ class Scheduler:
         if alarm_ns is None or look_ns is None:
             return look_ns if alarm_ns is None else alarm_ns
         return min(alarm_ns, look_ns)
+
+    @property
+    def mode(self) -> Mode | None:
+        """The mode that is in force."""
+        return self._state.mode
 
     def snapshot(self) -> Snapshot:
         """The state as of the last event."""

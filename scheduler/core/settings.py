@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import Enum
 
+from scheduler.core.mode import Mode
 from scheduler.core.model import SECOND_NS
 
 
@@ -32,7 +33,7 @@ class PoolBudget:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
-    """What the core is told once. `ageing_ns` of None turns ageing off.
+    """What the core is told once. `ageing_ns` of None turns ageing off; `mode` is the first one.
 
     `queue_bytes` bounds the payloads that wait; they live in `queue_pool` and are booked there from
     the start, since a payload that had to wait for memory could keep out the engine it waits for.
@@ -45,6 +46,7 @@ class Settings:
     queue_bytes: int | None = None
     queue_pool: str | None = None
     policy: str = "rota"
+    mode: Mode | None = None
 
     def overhead_bytes(self, pool: str) -> int:
         """What of a pool's budget engines never get."""

@@ -41,6 +41,7 @@ class EngineSnapshot:
     state: EngineState
     instance: int
     pinned: bool
+    disabled: bool
     priority: int
     reserved_bytes: Mapping[str, int]
     running: tuple[int, ...]
@@ -80,10 +81,12 @@ class WaitSnapshot:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything, at `now_ns`."""
+    """Everything, at `now_ns`. `switching`: what `mode` asks for has not all been done yet."""
 
     now_ns: int
     draining: bool
+    mode: str | None
+    switching: bool
     pools: tuple[PoolSnapshot, ...]
     engines: tuple[EngineSnapshot, ...]
     leases: tuple[LeaseSnapshot, ...]
@@ -96,6 +99,8 @@ def photograph(state: State, now: int) -> Snapshot:
     return Snapshot(
         now_ns=now,
         draining=state.draining,
+        mode=None if state.mode is None else state.mode.name,
+        switching=state.switching_ns is not None,
         pools=tuple(_pool(state, name) for name in state.ledger.pools),
         engines=tuple(_engine(state, engine) for engine in state.engines.values()),
         leases=tuple(_lease(lease) for lease in state.leases.values()),
@@ -127,7 +132,8 @@ def _engine(state: State, engine: Engine) -> EngineSnapshot:
         state=engine.state,
         instance=engine.instance,
         pinned=engine.pinned,
-        priority=engine.spec.priority,
+        disabled=engine.disabled is not None,
+        priority=engine.priority,
         reserved_bytes=dict(state.ledger.booked(("engine", engine.name))),
         running=tuple(p.request.id for p in engine.run.pending) if engine.run else (),
         held_by=engine.hold.id if engine.hold else None,

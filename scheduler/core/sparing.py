@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler.core.balance import Balance
+from scheduler.core.outlook import is_leaving
 from scheduler.core.policy import rank
 from scheduler.core.prospect import misses, until_next_ns
 from scheduler.core.witness import Rule
@@ -44,6 +45,8 @@ class Sparing(Balance):
             rule = Rule.NEEDED
         elif engine.condemned is not None:
             rule = Rule.CONDEMNED
+        elif is_leaving(self.state, engine):
+            rule = Rule.LEAVING
         elif engine not in rivals and self._just_loaded(engine, who):
             rule = Rule.JUST_LOADED
         elif engine not in rivals and self._would_win_back(engine, who):
@@ -57,7 +60,7 @@ class Sparing(Balance):
     def _just_loaded(self, engine: Engine, who: Claimant) -> bool:
         """Whether its minimum residency protects this engine, from all but the more important."""
         settled_ns = engine.since_ns + engine.spec.min_residency_ns
-        if self.now >= settled_ns or who.priority > engine.spec.priority:
+        if self.now >= settled_ns or who.priority > engine.priority:
             return False
         self.wake(settled_ns)
         return True
@@ -85,7 +88,7 @@ class Sparing(Balance):
         Of a stream that keeps time that is certain; of another it is a guess, and who has been
         patient for long enough takes the chance, unless a deadline would pay for it.
         """
-        if not self.state.policy.patient or engine.spec.priority <= who.rank:
+        if not self.state.policy.patient or engine.priority <= who.rank:
             return False
         wanted_ns = until_next_ns(engine, self.now)
         if wanted_ns is None:

@@ -52,6 +52,9 @@ class State:
         self.units: dict[str, int] = dict(settings.resources)
         self.residue: dict[str, dict[str, int]] = {}
         self.draining = False
+        self.mode = settings.mode
+        self.switching_ns: int | None = None
+        self.leaving: set[str] = set()
         self.decisions: list[Decision] = []
         self._lease_count = 0
         self.verdicts: dict[tuple[str, ...], Reason | None] = {}
@@ -261,6 +264,11 @@ class State:
             return engine.condemned
         if engine.removed:
             return Reason(ReasonCode.MODEL_REMOVED, f"{engine.name} was removed")
+        if engine.disabled is not None:
+            return engine.disabled
+        if engine.name in self.leaving:
+            mode = "no mode" if self.mode is None else f"mode {self.mode.name}"
+            return Reason(ReasonCode.MAKE_ROOM, f"room for {mode}")
         if self.draining:
             return Reason(ReasonCode.SHUTTING_DOWN, "the scheduler is shutting down")
         return None
@@ -276,6 +284,7 @@ class State:
         """The engine is out of memory: release its booking, forget it if it was removed."""
         engine.enter(EngineState.UNLOADED, now)
         engine.condemned = None
+        self.leaving.discard(engine.name)
         self.end_unloads(engine.name, Outcome.COMPLETED)
         self.ledger.release(("engine", engine.name))
         for kind in (TimerKind.LOAD, TimerKind.KEEP_ALIVE):

@@ -23,6 +23,8 @@ class Rule(str, Enum):
     NEEDED = "needed"
     """Somebody earlier in the order wants it."""
     CONDEMNED = "condemned"
+    LEAVING = "leaving"
+    """The mode sends it away in any case."""
     JUST_LOADED = "just_loaded"
     WOULD_WIN_BACK = "would_win_back"
     HAS_CUSTOMERS = "has_customers"

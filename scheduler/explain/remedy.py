@@ -26,6 +26,8 @@ ADVICE: Mapping[ReasonCode, str] = {
     ReasonCode.NEVER_ENOUGH_UNITS: "fewer units in its `uses`, or more of them in `resources`",
     ReasonCode.EXCLUDED_BY_PIN: "no pin on the other model of its exclusive group",
     ReasonCode.UNKNOWN_MODEL: "the right name, or the model registered before it came",
+    ReasonCode.UNKNOWN_MODE: "the right name of a mode",
+    ReasonCode.MODEL_DISABLED: "a mode in which its model is enabled",
     ReasonCode.UNKNOWN_LEASE: "a lease that is held, and is on that model",
     ReasonCode.MODEL_PINNED: "the pin taken away first",
     ReasonCode.QUEUE_FULL: "fewer requests, a larger `queue.limit`, or `queue.keep: latest`",

@@ -24,6 +24,7 @@ SPARED: Mapping[Rule, str] = {
     Rule.PINNED: "pinned",
     Rule.NEEDED: "needed by an earlier request",
     Rule.CONDEMNED: "does not come back",
+    Rule.LEAVING: "goes already, for the mode",
     Rule.JUST_LOADED: "just loaded (min_residency)",
     Rule.WOULD_WIN_BACK: "more important, and would win its memory back at once",
     Rule.HAS_CUSTOMERS: "has customers of its own, who go first for a while",

@@ -5,13 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from scheduler.core.events import BudgetChanged, PinChanged
 from scheduler.errors import ConfigError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
     from scheduler.config import Model
     from scheduler.core.settings import Settings
+    from scheduler.runtime.driver import Driver
+    from scheduler.runtime.registration import Registration
 
 
 NEEDS_RESTART = (
@@ -31,6 +34,20 @@ class Change:
     removed: tuple[str, ...]
     pinned: tuple[tuple[str, bool], ...]
     budgets: tuple[tuple[str, int], ...]
+
+    async def carry_out(
+        self, driver: Driver, models: Mapping[str, Model], added: Iterable[Registration]
+    ) -> None:
+        """Do all of it; `models` are the new ones, `added` those of them to register."""
+        for pool, budget_bytes in self.budgets:
+            driver.tell(BudgetChanged(pool, budget_bytes))
+        for name, pinned in self.pinned:
+            driver.models[name].model = models[name]
+            driver.tell(PinChanged(name, pinned=pinned))
+        for gone in [driver.remove(name) for name in self.removed]:
+            await gone.wait()
+        for registered in added:
+            driver.register(registered)
 
     def __str__(self) -> str:
         parts = [
@@ -68,7 +85,7 @@ def _budgets(was: Settings, will_be: Settings) -> tuple[tuple[str, int], ...]:
         for name, pool in will_be.pools.items()
         if name in was.pools
     }
-    if replace(will_be, pools=kept) != was:
+    if replace(will_be, pools=kept, mode=was.mode) != was:
         raise ConfigError([NEEDS_RESTART])
     return tuple(
         (name, pool.budget_bytes)

@@ -34,6 +34,7 @@ from scheduler.runtime.failure import Failure, describe
 from scheduler.runtime.fleet import Fleet
 from scheduler.runtime.grant import Hold, Run
 from scheduler.runtime.pump import Cause, Observer, Pump
+from scheduler.runtime.switching import Switching
 from scheduler.runtime.timekeeper import Timekeeper
 
 if TYPE_CHECKING:
@@ -79,6 +80,7 @@ class Driver:
         pump = Pump(self.core, self, now_ns=clock.now_ns, observers=observers)
         self.tell = pump.tell
         self._pump = pump
+        self.switching = Switching(pump.tell)
         self._fleet = Fleet(
             self.models, self, pump.tell, loop=loop, meter=meter, now_ns=clock.now_ns
         )
@@ -89,6 +91,9 @@ class Driver:
             do.GrantLease: self._grant,
             do.RevokeLease: self._revoke,
             do.RaiseAlarm: self._alarm,
+            do.SwitchMode: self.switching.began,
+            do.RefuseMode: self.switching.refused,
+            do.AnnounceMode: self.switching.reached,
         }
         loop.spawn(self._timekeeper.run)
 
@@ -223,6 +228,7 @@ class Driver:
     def _abandon(self, reason: Reason, cause: Cause = None) -> None:
         for hold in self._holds.values():
             hold.over = hold.over or (Outcome.FAILED, reason)
+        self.switching.close()
         while self._calls:
             _, call = self._calls.popitem()
             call.cause = call.cause or cause

@@ -8,15 +8,12 @@ from typing import TYPE_CHECKING, Any
 import anyio
 
 from scheduler.config import Config, load_config
-from scheduler.core.events import (
-    BudgetChanged,
-    LeaseRevocationAsked,
-    MemorySampled,
-    PinChanged,
-)
+from scheduler.config.check import check_modes
+from scheduler.config.mistake import nearest
+from scheduler.core.events import LeaseRevocationAsked, MemorySampled, PinChanged
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.core.request import RequestKind
-from scheduler.errors import ShuttingDown, UnknownModel
+from scheduler.errors import ConfigError, ModeRefused, ShuttingDown, UnknownModel
 from scheduler.memory.budget import machine_totals
 from scheduler.memory.process import resident_bytes
 from scheduler.runtime.caller import Caller
@@ -29,6 +26,7 @@ from scheduler.runtime.measuring import Meter
 from scheduler.runtime.registration import Registration, registration
 from scheduler.runtime.seconds import span_ns
 from scheduler.runtime.suspend import SuspendWatch, asleep_ns
+from scheduler.runtime.switching import Switched
 
 if TYPE_CHECKING:
     import os
@@ -37,6 +35,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from scheduler.config import Model
+    from scheduler.core.mode import Mode
     from scheduler.core.settings import Settings
     from scheduler.core.snapshot import Snapshot
     from scheduler.plugin.engine import EngineOptions, EnginePlugin
@@ -54,6 +53,7 @@ class Runtime:
     event loop's thread. Leaving drains: what waits is refused, what runs may end within
     `drain_limit_s` seconds, engines are unloaded, and a hung one is left to its daemon thread.
 
+    `modes` can be switched to while it runs; `settings.mode` is the one that it begins with.
     `observers` see every step as a `Record`. `clock`, `read_resident_bytes` (the process's resident
     set) and `read_asleep_ns` (time spent suspended) are there to be replaced in tests.
     """
@@ -62,6 +62,7 @@ class Runtime:
         self,
         settings: Settings,
         *,
+        modes: Iterable[Mode] = (),
         observers: Iterable[Observer] = (),
         drain_limit_s: float = DRAIN_LIMIT_S,
         clock: Clock | None = None,
@@ -72,6 +73,7 @@ class Runtime:
         if drain_limit_ns is None:
             raise ValueError("drain_limit_s must be finite: leaving must end")
         self._settings = settings
+        self._modes = {mode.name: mode for mode in modes}
         self._observers = tuple(observers)
         self._drain_limit_ns = drain_limit_ns
         self._clock = clock or MonotonicClock()
@@ -97,7 +99,13 @@ class Runtime:
             config = load_config(config)
         settings = config.settings(total_bytes=machine_totals())
         drain_limit_s = config.scheduling.drain / 1e9
-        runtime = cls(settings, observers=observers, clock=clock, drain_limit_s=drain_limit_s)
+        runtime = cls(
+            settings,
+            modes=[mode.to_mode(name) for name, mode in config.modes.items()],
+            observers=observers,
+            clock=clock,
+            drain_limit_s=drain_limit_s,
+        )
         for model in config.models.values():
             runtime.register(model)
         return runtime
@@ -174,25 +182,44 @@ class Runtime:
 
         Everything is checked before anything is touched: on an error the old one stays whole. A
         changed model ends its running work as it was, and comes back as it is now; meanwhile it is
-        unknown. Returns what was done. Raises ConfigError for what cannot change while running,
+        unknown. The mode stays, as it is now; one that is gone is left. Returns what was done.
+
+        Raises ConfigError for what cannot change while running and for a mode that cannot be,
         PluginError for an engine that is not there or refuses its options.
         """
-        caller = self._running()
+        driver = self._running().driver
         settings = config.settings(total_bytes=machine_totals())
         change = compare(self.models(), config.models, self._settings, settings)
+        if hopeless := [found.text for found in check_modes(config, settings) if found.fatal]:
+            raise ConfigError(hopeless)
         first_pool = next(iter(settings.pools))
         added = [registration(config.models[name], None, None, first_pool) for name in change.added]
         self._settings = settings
-        for pool, budget_bytes in change.budgets:
-            caller.driver.tell(BudgetChanged(pool, budget_bytes))
-        for name, pinned in change.pinned:
-            caller.driver.models[name].model = config.models[name]
-            caller.driver.tell(PinChanged(name, pinned=pinned))
-        for gone in [caller.driver.remove(name) for name in change.removed]:
-            await gone.wait()
-        for registered in added:
-            caller.driver.register(registered)
+        await change.carry_out(driver, config.models, added)
+        self._modes = {name: mode.to_mode(name) for name, mode in config.modes.items()}
+        if driver.core.mode is not None:
+            name = driver.core.mode.name
+            if self._modes.get(name) != driver.core.mode:
+                driver.switching.to(self._modes.get(name))
         return change
+
+    async def switch(self, mode: str | None) -> Switched:
+        """Put another of the modes in force, None for none, whole or not at all.
+
+        From that moment its priorities, pins and disabled models count. Returns when all that is
+        pinned has been loaded (or has failed to) and all that had to go is gone; who does not want
+        to wait for that may be cancelled, the mode stays. Raises ModeRefused for a mode that is not
+        known or whose pins can never be in memory together, ShuttingDown.
+        """
+        driver = self._running().driver
+        if mode is not None and mode not in self._modes:
+            detail = f"there is no mode {mode!r}; {nearest(mode, list(self._modes))}"
+            raise ModeRefused(Reason(ReasonCode.UNKNOWN_MODE, detail))
+        return await driver.switching.to(None if mode is None else self._modes[mode]).wait()
+
+    def modes(self) -> tuple[str, ...]:
+        """The names of the modes that can be switched to; `snapshot().mode` is in force."""
+        return tuple(self._modes)
 
     def models(self) -> dict[str, Model]:
         """The registered models by name, those included that are being removed."""

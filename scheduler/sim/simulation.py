@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from scheduler.core.events import ModeChanged
 from scheduler.plugin.synthetic import MS_NS
 from scheduler.report.builder import ReportBuilder
 from scheduler.sim.observed import ObservedTimes, observe_times
@@ -45,6 +46,7 @@ def simulate(
     seed: int = 1,
     times: Iterable[Record] | None = None,
     arrivals: Iterable[Record] | None = None,
+    switches: Iterable[tuple[int, str | None]] = (),
     observers: Iterable[Observer] = (),
 ) -> Simulated:
     """Run `config` for `duration_ns` of virtual time, from 0; equal arguments, equal records.
@@ -52,6 +54,8 @@ def simulate(
     `times` are the records of a run from which load, run and unload times are drawn; other engines
     than `synthetic` take assumed times without them. `arrivals` are those of a run whose requests
     are asked again, instead of the configuration's sources. Both may be the same trace.
+
+    `switches` are modes of the configuration to switch to, each with its time in ns, None for none.
 
     What has not ended at the end stays open: it is in a model's `requests` and in no outcome.
     """
@@ -61,6 +65,8 @@ def simulate(
     first_pool = next(iter(settings.pools))
     for model in config.models.values():
         simulator.register(model.to_spec(first_pool))
+    for at_ns, mode in switches:
+        simulator.at(at_ns, simulator.tell, ModeChanged(config.core_mode(mode)))
     if arrivals is None:
         workload = Workload(simulator, config.sources, seed=seed)
         workload.start()
@@ -70,7 +76,7 @@ def simulate(
     else:
         notes = _replay(simulator, arrivals, duration_ns)
     report = builder.report(duration_ns)
-    return Simulated(report, (*assumed, *notes, *_still_open(report)))
+    return Simulated(report, (*assumed, *notes, *simulator.refused_modes, *_still_open(report)))
 
 
 def _replay(simulator: Simulator, arrivals: Iterable[Record], duration_ns: int) -> list[str]:

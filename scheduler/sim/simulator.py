@@ -12,12 +12,15 @@ from heapq import heappop, heappush
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scheduler.core.decisions import (
+    AnnounceMode,
     Decision,
     FinishRequest,
     GrantLease,
     LoadEngine,
     RaiseAlarm,
+    RefuseMode,
     RevokeLease,
+    SwitchMode,
     UnloadEngine,
 )
 from scheduler.core.events import (
@@ -29,6 +32,7 @@ from scheduler.core.events import (
     RequestArrived,
     TimerFired,
 )
+from scheduler.core.model import SECOND_NS
 from scheduler.core.scheduler import Scheduler
 from scheduler.trace.record import Record
 
@@ -69,7 +73,7 @@ class Simulator:
 
     `times` has an entry for each registered model. Observers see each step's record before its
     decisions are acted on, as those of the runtime do. Nothing hastens a run: its thread could not
-    be killed either.
+    be killed either. `refused_modes` are switches of modes that were refused, in sentences.
     """
 
     def __init__(
@@ -80,6 +84,7 @@ class Simulator:
     ) -> None:
         self.core = Scheduler(settings)
         self.now_ns = 0
+        self.refused_modes: list[str] = []
         self._times = times
         self._observers = tuple(observers)
         self._agenda: list[tuple[int, int, Callable[[Any], None], Any]] = []
@@ -95,6 +100,9 @@ class Simulator:
             RevokeLease: self._revoke,
             FinishRequest: self._finish,
             RaiseAlarm: lambda _: None,
+            SwitchMode: lambda _: None,
+            RefuseMode: self._note_refusal,
+            AnnounceMode: lambda _: None,
         }
 
     @property
@@ -204,6 +212,10 @@ class Simulator:
         holder = self._holders.get(decision.lease_id)
         if holder is not None:
             holder.revoked(decision.lease_id)
+
+    def _note_refusal(self, decision: RefuseMode) -> None:
+        at_s = self.now_ns / SECOND_NS
+        self.refused_modes.append(f"at {at_s:g} s: not switched: {decision.reason}")
 
     def _finish(self, decision: FinishRequest) -> None:
         _, client, _ = self._asked.pop(decision.request_id)

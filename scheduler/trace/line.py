@@ -16,6 +16,7 @@ from pydantic_core import PydanticSerializationError, to_json
 
 from scheduler.core.decisions import Decision, EngineRef
 from scheduler.core.events import Event
+from scheduler.core.mode import Mode
 from scheduler.core.model import ModelSpec
 from scheduler.core.outcome import Reason
 from scheduler.core.request import Request
@@ -29,7 +30,7 @@ class TraceError(RotaError):
 
 
 _TAGGED = get_args(Event) + get_args(Decision)
-_NESTED = (Request, ModelSpec, Reason, EngineRef)
+_NESTED = (Request, ModelSpec, Mode, Reason, EngineRef)
 _DEFAULTS = {cls: tuple((f.name, f.default) for f in fields(cls)) for cls in _TAGGED + _NESTED}
 
 

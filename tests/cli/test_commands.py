@@ -190,3 +190,17 @@ def test_an_engine_of_the_working_folder_needs_no_package(config, tmp_path):
     results = [json.loads(line)["result"] for line in lines]
     assert results
     assert set(results) == {42}
+
+
+def test_a_run_begins_in_a_mode_and_switches_when_it_is_told(config, tmp_path):
+    modes = "modes: {first: {disable: [b]}, second: {disable: [a], pin: [b]}}\n"
+    path, written = tmp_path / "report.json", config(TWO % "100MiB" + modes)
+    options = ("--mode", "first", "--at", "1s=second", "--duration", "2s", "--report", path)
+    done = rota("run", written, *options)
+    assert done.returncode == 0, done.stderr
+    assert "mode second: unload a; load b; within" in done.stderr
+    assert "mode second: reached after" in done.stderr
+    report = json.loads(path.read_text())["models"]
+    assert all(4 < model["completed"] < 16 for model in report.values())
+    assert all(model["rejected"] > 4 for model in report.values())
+    assert rota("run", written, "--at", "1s=third").returncode == 2

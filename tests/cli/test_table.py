@@ -19,7 +19,7 @@ MS = 1_000_000
 SECOND = 1_000 * MS
 
 ENGINE = EngineSnapshot(
-    model="faces", state=EngineState.READY, instance=1, pinned=False, priority=60,
+    model="faces", state=EngineState.READY, instance=1, pinned=False, disabled=False, priority=60,
     reserved_bytes={"unified": 40 * MIB}, running=(), held_by=None, waiting=0, condemned=None,
     ready_again_ns=None,
 )  # fmt: skip
@@ -28,8 +28,8 @@ POOL = PoolSnapshot(
     overhead_bytes=0, residue_bytes=0, available_bytes=None, used_bytes=None,
 )  # fmt: skip
 SNAPSHOT = Snapshot(
-    now_ns=10 * SECOND, draining=False, pools=(POOL,), engines=(ENGINE,), leases=(), waiting=(),
-    resources_in_use={"gpu": 1},
+    now_ns=10 * SECOND, draining=False, mode=None, switching=False, pools=(POOL,),
+    engines=(ENGINE,), leases=(), waiting=(), resources_in_use={"gpu": 1},
 )  # fmt: skip
 REPORT = Report(
     duration_s=10.0,
@@ -162,3 +162,12 @@ def test_a_model_without_figures_yet_has_dashes():
     engine = replace(ENGINE, model="new", reserved_bytes={})
     text = text_of(replace(SNAPSHOT, engines=(engine,)))
     assert row_of("new", text).split() == ["new", "in", "memory", *["-"] * 7]
+
+
+def test_the_mode_is_told_and_what_it_disables():
+    disabled = replace(ENGINE, disabled=True)
+    docking = replace(SNAPSHOT, mode="docking", switching=True, engines=(disabled,))
+    assert "mode docking (not reached yet)" in text_of(docking)
+    assert "faces disabled" in text_of(docking)
+    assert "not reached" not in text_of(replace(docking, switching=False))
+    assert "mode" not in text_of(SNAPSHOT).splitlines()[0]

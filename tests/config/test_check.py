@@ -117,3 +117,49 @@ def test_a_batch_that_never_fits_is_no_fault_of_the_model(load):
     assert "a: a batch of 16 (batch.max) never fits; it runs in smaller ones" in others
     _, others = findings(load, "{budget: 50MiB}", model("a", footprint, ", batch: {max: 5}"))
     assert not any("batch" in text for text in others)
+
+
+MODES = (
+    "modes:\n"
+    "  docking: {pin: [slam], priority: {faces: 20}}\n"
+    "  all: {pin: [slam, faces]}\n"
+    "  quiet: {disable: [slam]}\n"
+)
+
+
+def test_every_mode_is_checked(load):
+    fatal, others = findings(
+        load, "{budget: 500MiB}", model("slam", "300MiB"), model("faces", "200MiB"), more=MODES
+    )
+    assert fatal == []
+    assert others[-3:] == [
+        "mode docking: pinned in unified: slam hold 300.0 MiB of 500.0 MiB (60 %) for good",
+        "mode all: pinned in unified: slam, faces hold 500.0 MiB of 500.0 MiB (100 %) for good",
+        "mode quiet: nothing is pinned",
+    ]
+    fatal, _ = findings(
+        load, "{budget: 400MiB}", model("slam", "300MiB"), model("faces", "200MiB"), more=MODES
+    )
+    assert [text.partition(":")[0] for text in fatal] == ["mode docking", *["mode all"] * 3]
+    assert fatal[0] == (
+        "mode docking: faces never fits: needs 200.0 MiB, budget of unified is 400.0 MiB less "
+        "300.0 MiB pinned by slam; short by 100.0 MiB; disable it in this mode, or pin less"
+    )
+
+
+def test_a_configuration_in_a_mode_is_what_the_mode_makes_of_it(load):
+    more = (
+        "modes: {quiet: {pin: [slam], priority: {slam: 7}, disable: [faces, ears]}}\n"
+        "sources:\n"
+        "  camera: {model: faces, from: synthetic, rate: 1Hz}\n"
+        "  sound: {model: ears, from: microphone}\n"
+        '  words: {model: slam, from: "utterances:sound"}\n'
+        "  laser: {model: slam, from: synthetic, rate: 1Hz}\n"
+    )
+    models = "".join(model(name, "1MiB") for name in ("slam", "faces", "ears"))
+    config = load(f"memory: {{budget: 400MiB}}\n{more}models:\n{models}")
+    quiet = config.in_mode("quiet")
+    assert {name: (m.pinned, m.priority) for name, m in quiet.models.items()} == {"slam": (True, 7)}
+    assert list(quiet.sources) == ["laser"]
+    assert quiet.settings({}).mode is None
+    assert list(config.in_mode(None).models) == ["slam", "faces", "ears"]

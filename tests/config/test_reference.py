@@ -53,7 +53,8 @@ def written_keys(value: Any, path: str = "") -> set[str]:
 
 def starred(path: str) -> str:
     """Put `*` in place of the names that a user chooses."""
-    path = re.sub(r"^(models|sources|sinks|resources)\.[^.]+", r"\1.*", path)
+    path = re.sub(r"^(models|sources|sinks|resources|modes)\.[^.]+", r"\1.*", path)
+    path = re.sub(r"^(modes\.\*\.priority)\.[^.]+$", r"\1.*", path)
     return re.sub(r"\.uses\.[^.]+$", ".uses.*", path)
 
 
@@ -96,7 +97,7 @@ def test_every_key_of_the_reference_is_explained_in_up_to_three_lines():
             explained.add(key[1])
         comment = 0
     leaves = {p.split(".")[-1] for p in known_keys(Config)} - {"*", "pools"}
-    containers = {"scheduling", "models", "queue", "batch", "inbox"}
+    containers = {"scheduling", "models", "queue", "batch", "inbox", "cycle"}
     commented = {p.split(".")[-1] for p in IN_COMMENTS}
     assert leaves - commented - explained - containers == set()
 

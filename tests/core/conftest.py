@@ -11,12 +11,15 @@ from typing import Any
 import pytest
 
 from scheduler.core.decisions import (
+    AnnounceMode,
     Decision,
     FinishRequest,
     GrantLease,
     LoadEngine,
     RaiseAlarm,
+    RefuseMode,
     RevokeLease,
+    SwitchMode,
     UnloadEngine,
 )
 from scheduler.core.events import (
@@ -27,11 +30,13 @@ from scheduler.core.events import (
     Event,
     LeaseEnded,
     Measurement,
+    ModeChanged,
     ModelRegistered,
     RequestArrived,
     RequestCancelled,
     TimerFired,
 )
+from scheduler.core.mode import Mode
 from scheduler.core.model import ModelSpec, PoolFootprint
 from scheduler.core.outcome import Outcome
 from scheduler.core.request import Request, RequestKind
@@ -60,8 +65,24 @@ def text(decision: Decision) -> str:
         case FinishRequest():
             why = f": {decision.reason.code.value}" if decision.reason else ""
             return f"finish {decision.request_id} {decision.outcome.value}{why}"
+        case _:
+            return news_text(decision)
+
+
+def news_text(decision: Decision) -> str:
+    """A decision that is for a person alone."""
+    match decision:
         case RaiseAlarm():
             return f"alarm {decision.model}: {decision.reason.code.value}"
+        case SwitchMode():
+            plan = [*(f"-{name}" for name in decision.unloads), *decision.loads]
+            return " ".join([f"switch to {decision.mode}:", *plan])
+        case RefuseMode():
+            return f"refuse mode {decision.mode}: {decision.reason.code.value}"
+        case AnnounceMode():
+            without = f" without {', '.join(decision.missing)}" if decision.missing else ""
+            return f"mode {decision.mode}{without}"
+    raise AssertionError(decision)
 
 
 @contextmanager
@@ -191,6 +212,10 @@ class World:
             (lease_id,) = self.leases
         self.leases.pop(lease_id, None)
         return self.tell(LeaseEnded(lease_id, **how))
+
+    def switch(self, name: str | None, **overrides: Any) -> list[str]:
+        """Ask for a mode; `pin`, `priority` and `disable` are its overrides."""
+        return self.tell(ModeChanged(None if name is None else Mode(name=name, **overrides)))
 
     def bring(self, *models: str) -> None:
         """Have engines in memory, idle and unasked for."""

@@ -295,3 +295,11 @@ def test_a_run_may_use_an_engine_while_somebody_before_it_waits_for_another_one_
     assert world.ask("a") == ["run a for 2"]
     world.loaded("b")
     assert world.ended() == ["finish 2 completed", "hold a+b for 1"]
+
+
+def test_the_deadline_of_a_lease_is_for_its_grant_and_not_for_its_end(world):
+    world.model("a", 100)
+    world.bring("a")
+    assert world.hold("a", deadline=50) == ["hold a for 2"]
+    assert world.at(100) == []
+    assert world.ended(1) == ["finish 2 completed"]

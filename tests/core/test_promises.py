@@ -12,6 +12,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from scheduler.core import decisions as de
 from scheduler.core import events as ev
+from scheduler.core.mode import Mode
 from scheduler.core.model import ModelSpec, PoolFootprint, QueueKeep
 from scheduler.core.outcome import Outcome, ReasonCode
 from scheduler.core.request import Request, RequestKind
@@ -63,7 +64,8 @@ class Book:
     """What one engine was told to do, and what it is known to hold."""
 
     spec: ModelSpec
-    pinned: bool
+    by_hand: bool
+    removed: bool = False
     state: str = "unloaded"
     instance: int = 0
     measured: dict[str, int] = field(default_factory=dict)
@@ -121,6 +123,9 @@ class AnyStory(RuleBasedStateMachine):
         self.ended: set[int] = set()
         self.seen: dict[str, tuple[int, int]] = {}
         self.last_instances: dict[str, int] = {}
+        self.asked: Mode | None = None
+        self.mode: Mode | None = None
+        self.is_switching = False
         for name in NAMES[: data.draw(st.sampled_from([3, 2, 4, 1]))]:
             self.register(name, data)
 
@@ -134,6 +139,14 @@ class AnyStory(RuleBasedStateMachine):
         if book.state == "loading":
             return self.loading_bytes[book.spec.name].get(pool, 0)
         return book.bytes(pool, self.settings.trust)
+
+    def is_disabled(self, name: str) -> bool:
+        return self.mode is not None and name in self.mode.disable
+
+    def is_pinned(self, name: str) -> bool:
+        book = self.books[name]
+        by_mode = self.mode is not None and name in self.mode.pin
+        return not book.removed and not self.is_disabled(name) and (book.by_hand or by_mode)
 
     def tell(self, event: ev.Event) -> list[de.Decision]:
         self.sound = False
@@ -169,6 +182,7 @@ class AnyStory(RuleBasedStateMachine):
             case de.LoadEngine(model, instance):
                 book = self.books[model]
                 assert book.state == "unloaded"
+                assert not self.is_disabled(model)
                 assert instance > self.last_instances.get(model, 0)
                 book.state, book.instance = "loading", instance
                 self.last_instances[model] = instance
@@ -181,7 +195,7 @@ class AnyStory(RuleBasedStateMachine):
                 assert (book.state, book.instance) == ("ready", instance)
                 assert book.run is None
                 assert book.hold is None
-                if book.pinned:
+                if self.is_pinned(model):
                     assert reason.code not in {
                         ReasonCode.MAKE_ROOM,
                         ReasonCode.KEEP_ALIVE_OVER,
@@ -201,8 +215,28 @@ class AnyStory(RuleBasedStateMachine):
                 self.ended.add(request_id)
             case de.RaiseAlarm():
                 assert decision.reason.detail
+            case _:
+                self.note_mode(decision)
         self.check_groups()
         self.check_units()
+
+    def note_mode(self, decision: de.Decision) -> None:
+        match decision:
+            case de.SwitchMode(name, unloads, loads, within_ns):
+                self.mode, self.is_switching = self.asked, True
+                assert name == (None if self.mode is None else self.mode.name)
+                assert within_ns >= 0
+                assert all(self.books[model].state != "unloaded" for model in unloads)
+                assert all(self.is_pinned(model) for model in loads)
+            case de.AnnounceMode(missing=missing):
+                assert self.is_switching
+                self.is_switching = False
+                for name, book in self.books.items():
+                    if name not in missing:
+                        assert not self.is_disabled(name) or book.state == "unloaded"
+                        assert not self.is_pinned(name) or book.state == "ready"
+            case de.RefuseMode():
+                assert decision.reason.detail
 
     def note_grant(self, grant: de.GrantLease) -> None:
         assert grant.lease_id not in self.leases
@@ -212,6 +246,7 @@ class AnyStory(RuleBasedStateMachine):
         for ref in grant.engines:
             book = self.books[ref.model]
             assert (book.state, book.instance) == ("ready", ref.instance)
+            assert not self.is_disabled(ref.model)
             if grant.holds:
                 assert book.hold is None
                 assert book.run is None
@@ -280,17 +315,46 @@ class AnyStory(RuleBasedStateMachine):
     @rule(name=st.sampled_from(NAMES))
     def remove(self, name: str) -> None:
         if name in self.books:
-            self.books[name].pinned = False
+            self.books[name].removed = True
         self.tell(ev.ModelRemoved(name))
 
     @rule(name=st.sampled_from(NAMES), pinned=st.booleans())
     def pin(self, name: str, pinned: bool) -> None:  # noqa: FBT001 - drawn
         if name in self.books:
-            self.books[name].pinned = pinned
+            self.books[name].by_hand = pinned
         self.tell(ev.PinChanged(name, pinned))
-        if name in self.books:
-            there = {e.model: e.pinned for e in self.scheduler.snapshot().engines}
-            self.books[name].pinned = there.get(name, False)
+
+    @rule(data=st.data(), none=st.sampled_from([False, False, False, True]))
+    def switch_mode(self, data: st.DataObject, none: bool) -> None:  # noqa: FBT001 - drawn
+        some = st.lists(st.sampled_from(sorted(self.books) or NAMES), max_size=2, unique=True)
+        pin, disable = data.draw(some), data.draw(some)
+        priority = st.dictionaries(
+            st.sampled_from(NAMES), st.sampled_from([0, 50, 100]), max_size=2
+        )
+        self.asked = Mode(
+            name=data.draw(st.sampled_from("mn")),
+            pin=tuple(pin),
+            priority=data.draw(priority),
+            disable=tuple(name for name in disable if name not in pin),
+        )
+        self.asked = None if none else self.asked
+        before = self.scheduler.snapshot()
+        said = self.tell(ev.ModeChanged(self.asked))
+        after = self.scheduler.snapshot()
+        answers = [d for d in said if isinstance(d, (de.SwitchMode, de.RefuseMode))]
+        assert len(answers) == 1
+        assert after.mode == (
+            before.mode if isinstance(answers[0], de.RefuseMode) else answers[0].mode
+        )
+        if isinstance(answers[0], de.RefuseMode):
+            for one, other in zip(before.engines, after.engines, strict=False):
+                assert (one.pinned, one.priority) == (other.pinned, other.priority)
+
+    @invariant()
+    def pins_and_disabled_models_are_those_of_the_mode(self) -> None:
+        for engine in self.scheduler.snapshot().engines:
+            assert engine.pinned == self.is_pinned(engine.model)
+            assert engine.disabled == self.is_disabled(engine.model)
 
     @rule(data=st.data(), budget=st.sampled_from([0, 400, 1000, 1000, 1000, 1500]))
     def change_budget(self, data: st.DataObject, budget: int) -> None:

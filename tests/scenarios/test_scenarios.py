@@ -27,6 +27,7 @@ import pytest
 
 from scheduler.core import decisions as de
 from scheduler.core import events as ev
+from scheduler.core.mode import Mode
 from scheduler.core.model import ModelSpec, PoolFootprint, QueueKeep
 from scheduler.core.outcome import Outcome, Reason
 from scheduler.core.request import Request, RequestKind
@@ -156,6 +157,8 @@ class Story:
             return self.register(words[0], words[1:])
         if verb.endswith("?"):
             return self.ask(RequestKind.INFER, verb[:-1], words)
+        if verb == "mode":
+            return self.tell(ev.ModeChanged(mode(words[0], words[1:])))
         if verb in {"hold", "load", "unload"}:
             return self.ask(RequestKind(verb), words[0], words[1:])
         for pattern, event in EVENTS.items():
@@ -208,7 +211,15 @@ class Story:
         seen = self.scheduler.snapshot()
         units = [f"{name} in use: {count}" for name, count in seen.resources_in_use.items()]
         engines = [f"{named(e.model, e.instance)} {how(e, seen)}" for e in seen.engines]
-        parts = [*pools(seen), *units, *(e for e in engines if not e.endswith(" unloaded"))]
+        of_mode = (
+            [f"mode {seen.mode}{', switching' if seen.switching else ''}"] if seen.mode else []
+        )
+        parts = [
+            *of_mode,
+            *pools(seen),
+            *units,
+            *(e for e in engines if not e.endswith(" unloaded")),
+        ]
         return "; ".join([*parts, *(waits(wait) for wait in seen.waiting)])
 
     def sentence(self, decision: de.Decision) -> str:
@@ -224,8 +235,37 @@ class Story:
                 return f"revoke lease {lease_id}: {why(reason)}"
             case de.FinishRequest(request_id, outcome, reason):
                 return f"#{request_id} {outcome.value}" + (f": {why(reason)}" if reason else "")
-            case de.RaiseAlarm(model, reason):
-                return f"alarm about {model}: {why(reason)}"
+            case _:
+                return notice(decision)
+
+
+def notice(decision: de.Decision) -> str:
+    """A decision that is for a person alone, in words."""
+    match decision:
+        case de.RaiseAlarm(model, reason):
+            return f"alarm about {model or 'memory'}: {why(reason)}"
+        case de.RefuseMode(mode, reason):
+            return f"refuse mode {mode}: {why(reason)}"
+        case de.AnnounceMode(mode, took_ns, missing):
+            without = f" without {', '.join(missing)}" if missing else ""
+            return f"mode {mode} reached after {said_time(took_ns)}{without}"
+        case de.SwitchMode(mode, unloads, loads, within_ns, unknown):
+            steps = [f"unload {', '.join(unloads)}"] if unloads else []
+            steps += [f"load {', '.join(loads)}"] if loads else []
+            bound = [f"within {said_time(within_ns)}"] if steps else []
+            unsure = [f"not known: {', '.join(unknown)}"] if unknown else []
+            return f"switch to mode {mode}: {'; '.join(steps + bound + unsure) or 'nothing to do'}"
+    raise AssertionError(decision)
+
+
+def mode(name: str, words: list[str]) -> Mode | None:
+    """`docking pin slam priority faces=20,text=5 disable speech`; `none` is no mode."""
+    if name == "none":
+        return None
+    said = pairs(words)
+    split = {key: tuple(value.split(",")) for key, value in said.items()}
+    given = dict(part.split("=") for part in split.pop("priority", ()))
+    return Mode(name=name, priority={key: int(value) for key, value in given.items()}, **split)
 
 
 def rule(key: str, value: str) -> dict[str, Any]:
@@ -242,6 +282,12 @@ def rule(key: str, value: str) -> dict[str, Any]:
         name, _, units = value.partition("=")
         return {"uses": {name: int(units)}}
     return {f"{key}_ns": time_ns(value)}
+
+
+def in_mode(seen: Snapshot) -> list[str]:
+    if seen.mode is None:
+        return []
+    return [f"mode {seen.mode}{', switching' if seen.switching else ''}"]
 
 
 def pools(seen: Snapshot) -> list[str]:

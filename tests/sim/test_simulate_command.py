@@ -149,6 +149,10 @@ def test_a_cut_off_trace_is_used_as_far_as_it_goes_and_said(robot: Path, tmp_pat
         (["--times", "missing.jsonl"], "missing.jsonl: No such file or directory"),
         (["--arrivals", "robot.yaml"], "robot.yaml:1: the first line is not a trace's header"),
         (["--trace", "missing/trace.jsonl"], "missing/trace.jsonl: No such file or directory"),
+        (["--mode", "dock"], '--mode: "dock" is not in modes; known: none'),
+        (["--at", "10s"], '--at: "10s" is no switch; write TIME=MODE, as 10s=docking'),
+        (["--at", "10=none"], '--at: "10" has no unit'),
+        (["--at", "10s=dock"], '--at: "dock" is not in modes; known: none'),
         (["--trace", "robot.yaml"], "--trace: robot.yaml is what is read; write to another"),
     ],
 )
@@ -174,3 +178,32 @@ def test_a_wrong_configuration_is_told_line_by_line(robot: Path) -> None:
     result = command(robot)
     assert result.exit_code == 2
     assert len(result.stderr.strip().splitlines()) == 2
+
+
+MODES = (
+    ROBOT
+    + """
+modes:
+  docking: {pin: [segmenter], disable: [detector]}
+  both: {pin: [segmenter, detector]}
+"""
+)
+
+
+def test_a_simulation_begins_in_a_mode_and_switches_when_it_is_told(robot: Path) -> None:
+    robot.write_text(MODES)
+    result = command(
+        robot, "--mode", "docking", "--at", "40s=docking", "--at", "20s=none", "--json"
+    )
+    report = Report.model_validate_json(result.stdout)
+    assert report.models["detector"].completed == pytest.approx(190, abs=12)
+    assert report.models["detector"].rejected == pytest.approx(400, abs=12)
+    assert report.models["segmenter"].rejected == 0
+
+
+def test_a_switch_that_is_refused_is_told_and_the_simulation_goes_on(robot: Path) -> None:
+    robot.write_text(MODES)
+    result = command(robot, "--at", "10s=both", "--json")
+    assert result.exit_code == 0
+    assert "at 10 s: not switched: mode both: detector never fits" in result.stderr
+    assert Report.model_validate_json(result.stdout).models["detector"].completed > 300

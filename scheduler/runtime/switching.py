@@ -1,0 +1,119 @@
+"""Switching modes: asking for one, and waiting until it has been reached."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import anyio
+
+from scheduler.core.events import ModeChanged
+from scheduler.core.outcome import Reason, ReasonCode
+from scheduler.errors import ModeRefused, ShuttingDown
+
+if TYPE_CHECKING:
+    from scheduler.core.decisions import AnnounceMode, RefuseMode, SwitchMode
+    from scheduler.core.mode import Mode
+    from scheduler.runtime.pump import Tell
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Switched:
+    """What a switch of modes came to. Times are nanoseconds.
+
+    `unloads` are the models that had to go and `loads` those that came, in the order planned;
+    `within_ns` is how long that takes at most, but for what `unknown` says. `took_ns` is how long
+    it took, None if another switch or the end came first; `missing` are models that failed to load.
+    """
+
+    mode: str | None
+    unloads: tuple[str, ...]
+    loads: tuple[str, ...]
+    within_ns: int
+    unknown: tuple[str, ...]
+    took_ns: int | None = None
+    missing: tuple[str, ...] = ()
+
+
+class Switch:
+    """One switch that was not refused, until it is over."""
+
+    def __init__(self, plan: SwitchMode) -> None:
+        self._plan = plan
+        self._reached: AnnounceMode | None = None
+        self._over = anyio.Event()
+
+    def end(self, reached: AnnounceMode | None) -> None:
+        """All is done, or (None) it never will be."""
+        self._reached = reached
+        self._over.set()
+
+    async def wait(self) -> Switched:
+        """What it came to, once it is over."""
+        await self._over.wait()
+        plan, reached = self._plan, self._reached
+        return Switched(
+            plan.mode,
+            plan.unloads,
+            plan.loads,
+            plan.within_ns,
+            plan.unknown,
+            None if reached is None else reached.took_ns,
+            () if reached is None else reached.missing,
+        )
+
+
+class Switching:
+    """The switches of one runtime, of which only the latest is under way."""
+
+    def __init__(self, tell: Tell) -> None:
+        self._tell = tell
+        self._latest: Switch | None = None
+        self._refusal: Reason | None = None
+
+    def to(self, mode: Mode | None) -> Switch:
+        """Ask for a mode. Raises ModeRefused, or ShuttingDown when nothing is decided any more."""
+        before = self._latest
+        self._refusal = None
+        self._tell(ModeChanged(mode))
+        if self._refusal is not None:
+            raise ModeRefused(self._refusal)
+        if self._latest is None or self._latest is before:
+            raise ShuttingDown(Reason(ReasonCode.SHUTTING_DOWN, "the scheduler has stopped"))
+        return self._latest
+
+    def began(self, decision: SwitchMode) -> None:
+        """The mode is in force; what it asks for has begun."""
+        self.close()
+        self._latest = Switch(decision)
+        _log.info("%s", _told(decision))
+
+    def refused(self, decision: RefuseMode) -> None:
+        """The mode cannot be."""
+        self._refusal = decision.reason
+        _log.warning("not switched: %s", decision.reason)
+
+    def reached(self, decision: AnnounceMode) -> None:
+        """All that it asked for is done, or has failed."""
+        if self._latest is not None:
+            self._latest.end(decision)
+        without = f", without {', '.join(decision.missing)}" if decision.missing else ""
+        _log.info("mode %s: reached after %.1f s%s", decision.mode, decision.took_ns / 1e9, without)
+
+    def close(self) -> None:
+        """Whoever waits for the latest switch waits in vain."""
+        if self._latest is not None:
+            self._latest.end(None)
+
+
+def _told(plan: SwitchMode) -> str:
+    """The plan in a line."""
+    steps = [f"unload {', '.join(plan.unloads)}"] if plan.unloads else []
+    steps += [f"load {', '.join(plan.loads)}"] if plan.loads else []
+    bound = f"within {plan.within_ns / 1e9:.1f} s" if steps else ""
+    unknown = f"not known: {'; '.join(plan.unknown)}" if plan.unknown else ""
+    parts = [*steps, *(part for part in (bound, unknown) if part)]
+    return f"mode {plan.mode}: {'; '.join(parts) or 'nothing to load or unload'}"

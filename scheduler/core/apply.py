@@ -10,6 +10,7 @@ from scheduler.core.amounts import sized
 from scheduler.core.engine import Engine, EngineState
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
 from scheduler.core.request import RequestKind
+from scheduler.core.retry import ran_out_of_memory
 from scheduler.core.state import State
 from scheduler.core.switch import switch
 from scheduler.core.timers import TimerKind
@@ -189,6 +190,8 @@ def _(event: ev.LeaseEnded, state: State, now: int) -> None:
         _believe(state, engine, event.measured.get(engine.name, {}))
     if event.outcome is Outcome.COMPLETED and not event.errors:
         _ran_well(lease, now)
+    if event.out_of_memory and not lease.holds:
+        ran_out_of_memory(state, lease)
     errors = dict(event.errors)
     for pending in list(lease.pending):
         _answer(state, pending, event, errors.get(pending.request.id), now)
@@ -255,7 +258,8 @@ def _ran_well(lease: Lease, now: int) -> None:
     for engine in lease.engines:
         engine.failures = 0
     if not lease.holds:
-        lease.engines[0].run_times.add(now - lease.granted_ns, now)
+        engine = lease.engines[0]
+        engine.figures.ran_well(now - lease.granted_ns, engine.spec.batch_max, now)
 
 
 def _believe(state: State, engine: Engine, measured: Mapping[str, ev.Measurement]) -> None:

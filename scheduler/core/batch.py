@@ -6,21 +6,52 @@ from typing import TYPE_CHECKING
 
 from scheduler.core.amounts import Amounts, fits
 from scheduler.core.claim import running_bytes
+from scheduler.core.outlook import usable_bytes
 from scheduler.core.request import RequestKind
 
 if TYPE_CHECKING:
+    from scheduler.core.engine import Engine
     from scheduler.core.queue import Lane, Pending
+    from scheduler.core.state import State
 
 
-def batch_of(lane: Lane, head: Pending, free: Amounts) -> list[Pending]:
-    """The head, and as many of its followers as the batch and the free memory take."""
-    spec = lane.engines[0].spec
+def most_items(state: State, engine: Engine) -> int:
+    """How many items a run of this engine may have: by its model, by the budget, and by memory.
+
+    The budget allows what would fit beside what is pinned, were all others gone.
+    """
+    most = engine.spec.batch_max
+    if most == 1:
+        return 1
+    figures = engine.figures
+    if figures.room_for[0] != state.epoch:
+        figures.room_for = (state.epoch, _room_for(state, engine))
+    return min(most, figures.room_for[1], figures.batch_limit or most)
+
+
+def _room_for(state: State, engine: Engine) -> int:
+    most = engine.spec.batch_max
+    usable, alone = usable_bytes(state), engine.running_bytes(1)
+    for pool, part in engine.form.footprint.items():
+        if part.per_item_bytes:
+            pinned = sum(
+                pin.resident_bytes().get(pool, 0)
+                for pin in state.pins.values()
+                if pin is not engine
+            )
+            left = usable[pool] - pinned - engine.resident_bytes()[pool] - alone[pool]
+            most = min(most, 1 + max(0, left) // part.per_item_bytes)
+    return most
+
+
+def batch_of(lane: Lane, head: Pending, free: Amounts, most: int) -> list[Pending]:
+    """The head, and as many of its followers as the free memory takes, `most` items in all."""
     batch, items = [head], head.request.items
-    if spec.batch_max == 1 or head.request.kind is not RequestKind.INFER:
+    if most == 1 or head.request.kind is not RequestKind.INFER:
         return batch
     for _, pending in lane.entries[1:]:
         more = items + pending.request.items
-        if pending.request.kind is not RequestKind.INFER or more > spec.batch_max:
+        if pending.request.kind is not RequestKind.INFER or more > most:
             break
         if not fits(running_bytes(lane.engines, more), free):
             break
@@ -29,19 +60,19 @@ def batch_of(lane: Lane, head: Pending, free: Amounts) -> list[Pending]:
     return batch
 
 
-def waits_until_ns(lane: Lane, head: Pending, batch: list[Pending], now: int) -> int | None:
-    """Until when a batch that is not full waits for others to join it, or None.
+def waits_until_ns(lane: Lane, batch: list[Pending], most: int, now: int) -> int | None:
+    """Until when a batch of fewer than `most` items waits for others to join it, or None.
 
     At most half of the time to the deadline of its first is lent to others.
     """
-    spec = lane.engines[0].spec
-    wait_ns = spec.batch_wait_ns
+    head = batch[0]
+    wait_ns = lane.engines[0].spec.batch_wait_ns
     if head.deadline_ns is not None:
         wait_ns = min(wait_ns, (head.deadline_ns - head.arrived_ns) // 2)
     until_ns = head.arrived_ns + wait_ns
     if until_ns <= now or head.request.kind is not RequestKind.INFER:
         return None
-    full = sum(pending.request.items for pending in batch) >= spec.batch_max
+    full = sum(pending.request.items for pending in batch) >= most
     if full or len(batch) < len(lane):
         return None  # Something else than arrivals limits it: waiting would not help.
     return until_ns

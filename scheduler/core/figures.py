@@ -11,17 +11,26 @@ if TYPE_CHECKING:
     from scheduler.core.model import Form
 
 
+GROWS_AFTER = 16
+"""Runs that end well before a batch that was halved for memory may have one item more."""
+
+
 class Figures:
     """One form's bytes and times. What was seen of another form says nothing about this one.
 
     `measured` is the most bytes that an engine of this form was reliably seen to hold, per pool.
+    `batch_limit` is the most items of a run since one failed for memory, None when none did;
+    `room_for` is in which epoch the budget was found to have room for how many.
     """
 
     __slots__ = (
+        "batch_limit",
         "form",
         "load_times",
         "measured",
+        "room_for",
         "run_times",
+        "runs_since",
         "sole_need",
         "trust",
         "unload_times",
@@ -32,6 +41,9 @@ class Figures:
         self.form = form
         self.trust = trust
         self.measured: dict[str, int] = {}
+        self.batch_limit: int | None = None
+        self.runs_since = 0
+        self.room_for = (-1, 0)
         self.load_times = Durations()
         self.run_times = Durations()
         self.unload_times = Durations()
@@ -43,6 +55,23 @@ class Figures:
         """It was reliably seen to hold so much."""
         self.measured[pool] = max(self.measured.get(pool, 0), held_bytes)
         self._weigh()
+
+    def ran_out(self, items: int) -> None:
+        """A run of `items` failed for memory: the next have half as many at most."""
+        self.batch_limit = max(1, min(items, self.batch_limit or items) // 2)
+        self.runs_since = 0
+
+    def ran_well(self, duration_ns: int, batch_max: int, now: int) -> None:
+        """A run ended well. After sixteen of them one item more is tried."""
+        self.run_times.add(duration_ns, now)
+        if self.batch_limit is None:
+            return
+        self.runs_since += 1
+        if self.runs_since == GROWS_AFTER:
+            self.runs_since = 0
+            self.batch_limit += 1
+            if self.batch_limit >= batch_max:
+                self.batch_limit = None
 
     def _weigh(self) -> None:
         if len(self.form.footprint) == 1:

@@ -15,11 +15,15 @@ if TYPE_CHECKING:
 
 
 class Lease:
-    """One grant. `parent` is the held lease under which a run takes place, if any."""
+    """One grant. `parent` is the held lease under which a run takes place, if any.
+
+    `granted` are the requests that it was given to, `pending` those of them that have not ended.
+    """
 
     __slots__ = (
         "engines",
         "expires_ns",
+        "granted",
         "granted_ns",
         "holds",
         "id",
@@ -44,6 +48,7 @@ class Lease:
         self.id = lease_id
         self.engines = engines
         self.pending = pending
+        self.granted = tuple(one.request for one in pending)
         self.holds = holds
         self.priority = priority
         self.granted_ns = granted_ns

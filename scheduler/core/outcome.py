@@ -72,6 +72,7 @@ class ReasonCode(str, Enum):
     # What an alarm is about.
     UNDER_DECLARED = "under_declared"
     LEAK = "leak"
+    BATCH_HALVED = "batch_halved"
 
 
 @dataclass(frozen=True, slots=True)

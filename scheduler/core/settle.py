@@ -17,7 +17,7 @@ from bisect import insort
 from typing import TYPE_CHECKING
 
 from scheduler.core.amounts import Amounts, fits, shortage
-from scheduler.core.batch import batch_of, waits_until_ns
+from scheduler.core.batch import batch_of, most_items, waits_until_ns
 from scheduler.core.claim import (
     Need,
     claimant,
@@ -243,11 +243,11 @@ class Settling:
                 claimant(lane, head, self.state.policy, self.now), Need(need, need), ()
             )
             return False
-        batch = batch_of(lane, head, self.room.free)
-        until_ns = waits_until_ns(lane, head, batch, self.now)
+        most = most_items(self.state, lane.engines[0])
+        batch = batch_of(lane, head, self.room.free, most)
+        until_ns = waits_until_ns(lane, batch, most, self.now)
         if until_ns is not None:
             self.room.wake(until_ns)
-            most = lane.engines[0].spec.batch_max
             lane.blocked = (ReasonCode.WAITS_FOR_BATCH, f"{len(batch)} of a batch of {most}")
             self.room.take(need, {})  # It could start now, and does not wait for what comes back.
             return False

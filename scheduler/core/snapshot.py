@@ -47,6 +47,7 @@ class EngineSnapshot:
     running: tuple[int, ...]
     held_by: int | None
     waiting: int
+    batch_limit: int | None
     condemned: Reason | None
     ready_again_ns: int | None
     variant: str = ""
@@ -138,6 +139,7 @@ def _engine(state: State, engine: Engine) -> EngineSnapshot:
         running=tuple(p.request.id for p in engine.run.pending) if engine.run else (),
         held_by=engine.hold.id if engine.hold else None,
         waiting=sum(len(lane) for lane in lanes),
+        batch_limit=engine.figures.batch_limit,
         condemned=engine.condemned,
         ready_again_ns=engine.backoff_until_ns,
         variant=engine.form.variant if engine.in_memory else "",

@@ -59,10 +59,24 @@ class Life:
 
     def see(self, record: Record) -> None:
         """What was decided about it, until it ended."""
+        if self._fell_back(record):
+            self.granted_ns = None
+            self.moments.add(record.at_ns, "waits again, for a run of fewer")
         for decision in record.decisions:
             text = "" if self.ended_ns is not None else self._act(decision, record.at_ns)
             if text:
                 self.moments.add(record.at_ns, text)
+
+    def _fell_back(self, record: Record) -> bool:
+        """Whether the run that it shared failed for memory, and it is to be tried again."""
+        event, finished = record.event, {getattr(d, "request_id", 0) for d in record.decisions}
+        return (
+            isinstance(event, LeaseEnded)
+            and event.out_of_memory
+            and event.lease_id == self._lease_id
+            and self.ended_ns is None
+            and self.request.id not in finished
+        )
 
     def _news(self, event: Event, now: int) -> str:
         match event:

@@ -84,9 +84,15 @@ class Call:
         holds = self.request.kind is RequestKind.HOLD
         return self.outcome is not None or (holds and self.lease_id is not None)
 
-    def hand_over(self) -> Any:
-        """The payload, which is the engine's from now on."""
-        payload, self.payload = self.payload, None
+    def hand_over(self, *, shared: bool) -> Any:
+        """The payload, which is the engine's from now on.
+
+        That of a run that is `shared` with others is kept as well: if it fails for memory, each may
+        be tried again in a smaller one.
+        """
+        payload = self.payload
+        if not shared:
+            self.payload = None
         return payload
 
     def finish(self, outcome: Outcome, reason: Reason | None) -> None:

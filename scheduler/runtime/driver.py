@@ -189,7 +189,8 @@ class Driver:
             hold.runs.add(lease_id)
         engine = self._fleet[decision.engines[0].model]
         self._runs[lease_id] = Run(engine, calls, hold)
-        engine.run(lease_id, [call.hand_over() for call in calls])
+        shared = len(calls) > 1
+        engine.run(lease_id, [call.hand_over(shared=shared) for call in calls])
 
     def _revoke(self, decision: do.RevokeLease) -> None:
         lease_id = decision.lease_id

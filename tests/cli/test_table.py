@@ -20,8 +20,8 @@ SECOND = 1_000 * MS
 
 ENGINE = EngineSnapshot(
     model="faces", state=EngineState.READY, instance=1, pinned=False, disabled=False, priority=60,
-    reserved_bytes={"unified": 40 * MIB}, running=(), held_by=None, waiting=0, condemned=None,
-    ready_again_ns=None,
+    reserved_bytes={"unified": 40 * MIB}, running=(), held_by=None, waiting=0, batch_limit=None,
+    condemned=None, ready_again_ns=None,
 )  # fmt: skip
 POOL = PoolSnapshot(
     name="unified", budget_bytes=400 * MIB, reserved_bytes=200 * MIB, high_water_bytes=390 * MIB,

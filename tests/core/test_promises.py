@@ -72,6 +72,7 @@ class Book:
     run: int | None = None
     run_items: int = 0
     hold: int | None = None
+    most_items: int = 99
 
     def resident(self, pool: str, trust: Trust) -> int:
         declared = self.spec.footprint[pool].resident_bytes
@@ -256,6 +257,7 @@ class AnyStory(RuleBasedStateMachine):
                 assert book.hold == requests[0].under_lease
                 book.run, book.run_items = grant.lease_id, sum(r.items for r in requests)
                 assert len(requests) == 1 or book.run_items <= book.spec.batch_max
+                assert len(requests) == 1 or book.run_items <= book.most_items
 
     def check_groups(self) -> None:
         for group in "gh":
@@ -487,6 +489,10 @@ class AnyStory(RuleBasedStateMachine):
         event = ev.LeaseEnded(lease.lease_id)
         if how == "badly":
             event = ev.LeaseEnded(lease.lease_id, Outcome.FAILED, "it broke", out_of_memory=True)
+            book = self.books[model]
+            if not lease.holds and book.run_items > 1:
+                # It grows back after more runs than a story has.
+                book.most_items = max(1, min(book.most_items, book.run_items) // 2)
         elif how == "one badly":
             event = ev.LeaseEnded(lease.lease_id, errors=((lease.request_ids[0], "bad input"),))
         elif how == "grown":

@@ -9,6 +9,7 @@ from scheduler.core.events import (
     EngineLoaded,
     EngineLoadFailed,
     EngineLost,
+    LeaseEnded,
     ModelRegistered,
     RequestCancelled,
     TimerFired,
@@ -34,6 +35,7 @@ OF_ENGINES = {
     ReasonCode.OVER_BUDGET,
     ReasonCode.UNDER_DECLARED,
     ReasonCode.LEAK,
+    ReasonCode.BATCH_HALVED,
 }
 WITH_FIGURES = {
     ReasonCode.DEADLINE_PASSED,
@@ -281,3 +283,15 @@ def test_a_long_story_keeps_its_beginning_and_its_end():
     assert [m.at_ns for m in moments.first] == list(range(FIRST))
     assert [m.at_ns for m in moments.last] == list(range(FIRST + 30, FIRST + LAST + 30))
     assert moments.left_out == 30
+
+
+def test_a_batch_that_is_tried_again_is_told(robot):
+    robot.model("a", 100, run_ms=50, batch_max=4)
+    first, second, third = robot.ask(0, "a"), robot.ask(310, "a"), robot.ask(311, "a")
+    robot.tell(360, LeaseEnded(2, Outcome.FAILED, "no room", out_of_memory=True))
+    robot.run(1000)
+    assert robot.story(first).life.outcome is Outcome.COMPLETED
+    told = robot.told(second)
+    assert "its lease ends: no room" in told
+    assert "waits again, for a run of fewer\n+50.0 ms  runs on a, lease 3" in told
+    assert robot.told(third).count("runs on a") == 2

@@ -177,6 +177,36 @@ async def test_an_exception_among_the_results_fails_that_item_alone(bench):
         assert str(outcomes["bad"]) == "this one is blurred"
 
 
+async def test_a_batch_that_fails_for_memory_is_tried_again_in_halves(bench):
+    b = bench()
+    script = b.add(batch={"max": 4, "wait": 1})
+
+    def answer(batch):
+        if len(batch) > 2 or "huge" in batch:
+            raise EngineOutOfMemory("full")
+        return batch
+
+    script.answer = answer
+    outcomes = {}
+
+    async def ask(payload):
+        try:
+            outcomes[payload] = await b.runtime.infer("a", payload)
+        except InferenceFailed as error:
+            outcomes[payload] = error.reason.code
+
+    async with b.runtime:
+        await b.runtime.load("a")
+        async with create_task_group() as tasks:
+            for payload in ("one", "two", "three", "huge"):
+                tasks.start_soon(ask, payload)
+        assert outcomes.pop("huge") is ReasonCode.OUT_OF_MEMORY
+        assert outcomes == {payload: payload for payload in ("one", "two", "three")}
+        assert [len(batch) for batch in script.batches[:2]] == [4, 2]
+        assert set(b.ends.ended().values()) == {1}
+        await b.all_well()
+
+
 @pytest.mark.parametrize("error", [EngineOutOfMemory("full"), MemoryError()])
 async def test_lack_of_memory_is_marked(bench, error):
     b = bench()

@@ -64,7 +64,18 @@ def _model_table(snapshot: Snapshot, report: Report, last_latency_ms: Mapping[st
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("model", no_wrap=True)
     table.add_column("state", no_wrap=True, min_width=9)
-    for heading in ("memory", "waiting", "served", "missed", "rejected", "failed", "last ms"):
+    ahead = any(engine.loads_ahead for engine in snapshot.engines)
+    more = ("ahead",) if ahead else ()
+    for heading in (
+        "memory",
+        "waiting",
+        "served",
+        "missed",
+        "rejected",
+        "failed",
+        "last ms",
+        *more,
+    ):
         table.add_column(heading, justify="right", no_wrap=True)
     for engine in snapshot.engines:
         counts = _counts(report.models.get(engine.model))
@@ -76,8 +87,15 @@ def _model_table(snapshot: Snapshot, report: Report, last_latency_ms: Mapping[st
             _count(engine.waiting, ""),
             *counts,
             Text("-", "dim") if last is None else Text(f"{last:,.1f}"),
+            *([_ahead(engine)] if ahead else []),
         )
     return table
+
+
+def _ahead(engine: EngineSnapshot) -> Text:
+    """How many of the loads that nobody had asked for yet were of use."""
+    loads = engine.loads_ahead
+    return Text(f"{engine.loads_ahead_used:,} of {loads:,}") if loads else Text("-", "dim")
 
 
 def _name(engine: EngineSnapshot) -> Text:

@@ -21,12 +21,14 @@ class LoadEngine:
     """Load it. Ends in EngineLoaded, EngineLoadFailed or EngineLost of the same instance.
 
     `variant` and `device` name the form that it is to take; empty where there is no choice.
+    `ahead` says that nobody has asked for it yet.
     """
 
     model: str
     instance: int
     variant: str = ""
     device: str = ""
+    ahead: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,13 +49,16 @@ class Engine:
     """A registered model and where its engine is.
 
     `condemned` says why the engine must go as soon as its thread comes back; `failures` counts
-    failed loads and losses in a row. `fresh` says that it was not used yet since its load. `forms`
+    failed loads and losses in a row. `fresh` says that it was not used yet since its load,
+    and `ahead` that it was loaded before anybody asked; of `loads_ahead` such loads so many were
+    used. `forms`
     are what is known of each form it may take, the best variant first; `figures` those of the one
     that it has now, or takes next. `priority`, `pinned` and `disabled` (why) are as the mode has
     them; `pinned_by_hand` is what the configuration or an operator said.
     """
 
     __slots__ = (
+        "ahead",
         "backoff_until_ns",
         "condemned",
         "demand",
@@ -66,6 +69,8 @@ class Engine:
         "fresh",
         "hold",
         "instance",
+        "loads_ahead",
+        "loads_ahead_used",
         "name",
         "pinned",
         "pinned_by_hand",
@@ -98,6 +103,9 @@ class Engine:
         self.condemned: Reason | None = None
         self.failures = 0
         self.fresh = False
+        self.ahead = False
+        self.loads_ahead = 0
+        self.loads_ahead_used = 0
         self.backoff_until_ns: int | None = None
         self.demand = Demand()
 
@@ -138,6 +146,21 @@ class Engine:
         assert state in TRANSITIONS[self.state], f"{self} cannot become {state.value}"
         self.state = state
         self.since_ns = now
+
+    def begin_load(self, now: int, *, ahead: bool) -> None:
+        """Load the next instance; `ahead` when nobody has asked for it yet."""
+        self.enter(EngineState.LOADING, now)
+        self.instance += 1
+        self.ref = EngineRef(self.name, self.instance)
+        self.backoff_until_ns = None
+        self.ahead = ahead
+        self.loads_ahead += ahead
+
+    def use(self) -> None:
+        """Somebody has a lease on it: it was not loaded for nothing."""
+        self.fresh = False
+        self.loads_ahead_used += self.ahead
+        self.ahead = False
 
     def backing_off_ns(self, now: int) -> int:
         """How long the engine is still not to be loaded again, 0 when it may be."""

@@ -48,7 +48,7 @@ class Loading:
     def _load_ahead(self, engine: Engine) -> None:
         need = to_come([engine], 1)
         if self.room.has(need):
-            self._load(engine)
+            self._load(engine, ahead=True)
         elif not self.room.make_ahead(engine, need):
             del self.state.wanted[engine.name]
             again_ns = self.now + max(engine.demand.usual_ns(), reload_ns(engine), MOMENT_NS)
@@ -73,8 +73,8 @@ class Loading:
             self.room.claim(shortage(need.later, need.now))
         return None
 
-    def _load(self, engine: Engine) -> None:
-        self.state.load(engine, self.now)
+    def _load(self, engine: Engine, *, ahead: bool = False) -> None:
+        self.state.load(engine, self.now, ahead=ahead)
         booked = self.room.booked(engine)
         self.room.take(booked, shortage(booked, engine.resident_bytes()))
 

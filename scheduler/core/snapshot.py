@@ -34,6 +34,9 @@ class PoolSnapshot:
 class EngineSnapshot:
     """One model and its engine. `reserved_bytes` is per pool; `waiting` counts its requests.
 
+    `batch_limit` is the most items of a run since one failed for memory, None when none did. Of the
+    `loads_ahead`, before anybody had asked, `loads_ahead_used` were of use.
+
     `variant` and `device` name its form while it is in memory, where the model has a choice.
     """
 
@@ -48,6 +51,8 @@ class EngineSnapshot:
     held_by: int | None
     waiting: int
     batch_limit: int | None
+    loads_ahead: int
+    loads_ahead_used: int
     condemned: Reason | None
     ready_again_ns: int | None
     variant: str = ""
@@ -140,6 +145,8 @@ def _engine(state: State, engine: Engine) -> EngineSnapshot:
         held_by=engine.hold.id if engine.hold else None,
         waiting=sum(len(lane) for lane in lanes),
         batch_limit=engine.figures.batch_limit,
+        loads_ahead=engine.loads_ahead,
+        loads_ahead_used=engine.loads_ahead_used,
         condemned=engine.condemned,
         ready_again_ns=engine.backoff_until_ns,
         variant=engine.form.variant if engine.in_memory else "",

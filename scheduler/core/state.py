@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 from scheduler.core.amounts import plus, total
 from scheduler.core.decisions import (
     Decision,
-    EngineRef,
     FinishRequest,
     GrantLease,
     LoadEngine,
@@ -152,7 +151,7 @@ class State:
 
     def _start_run(self, lease: Lease, engine: Engine, now: int) -> None:
         engine.run = lease
-        engine.fresh = False
+        engine.use()
         self.timers.clear(TimerKind.KEEP_ALIVE, engine.name)
         for name, count in engine.spec.uses.items():
             self.units[name] -= count
@@ -162,7 +161,7 @@ class State:
     def _start_hold(self, lease: Lease) -> None:
         for engine in lease.engines:
             engine.hold = lease
-            engine.fresh = False
+            engine.use()
             self.timers.clear(TimerKind.KEEP_ALIVE, engine.name)
         for pending in lease.pending:
             if pending.deadline_ns is not None:
@@ -224,12 +223,9 @@ class State:
 
     # -- engines ----------------------------------------------------------------------------
 
-    def load(self, engine: Engine, now: int) -> None:
+    def load(self, engine: Engine, now: int, *, ahead: bool = False) -> None:
         """Reserve the load's memory and decide the load."""
-        engine.enter(EngineState.LOADING, now)
-        engine.instance += 1
-        engine.ref = EngineRef(engine.name, engine.instance)
-        engine.backoff_until_ns = None
+        engine.begin_load(now, ahead=ahead)
         self.timers.clear(TimerKind.BACKOFF, engine.name)
         self.timers.clear(TimerKind.PREFETCH, engine.name)
         self.wanted.pop(engine.name, None)
@@ -237,7 +233,7 @@ class State:
         if engine.spec.load_timeout_ns is not None:
             self.timers.set(TimerKind.LOAD, engine.name, now + engine.spec.load_timeout_ns)
         form = engine.form
-        load = LoadEngine(engine.name, engine.instance, form.variant, form.device)
+        load = LoadEngine(engine.name, engine.instance, form.variant, form.device, ahead)
         self.decisions.append(load)
 
     def loaded(self, engine: Engine, now: int) -> None:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scheduler.core.decisions import Decision, FinishRequest, LoadEngine, UnloadEngine
+from scheduler.core.decisions import (
+    Decision,
+    FinishRequest,
+    GrantLease,
+    LoadEngine,
+    UnloadEngine,
+)
 from scheduler.core.events import (
     BudgetChanged,
     EngineLoaded,
@@ -111,8 +117,18 @@ class ReportBuilder:
                     tally.finish(outcome, now - arrived_ns)
             case UnloadEngine(reason=reason) if reason.code is ReasonCode.MAKE_ROOM:
                 self._made_room = True
-            case LoadEngine() if self._made_room:
-                self.swaps += 1
-                self._made_room = False
+            case LoadEngine():
+                self._load(decision)
+            case GrantLease(engines=engines):
+                for engine in engines:
+                    if engine.model in self._models:
+                        self._models[engine.model].use(engine.instance)
             case _:
                 pass
+
+    def _load(self, load: LoadEngine) -> None:
+        if self._made_room:
+            self.swaps += 1
+            self._made_room = False
+        if load.ahead and load.model in self._models:
+            self._models[load.model].load_ahead(load.instance)

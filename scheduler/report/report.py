@@ -17,12 +17,21 @@ class LatencyReport(BaseModel):
     max: float | None
 
 
+class AheadReport(BaseModel):
+    """Of the `loads` that were begun before anybody asked, so many were `used` before they went."""
+
+    model_config = ConfigDict(frozen=True)
+
+    loads: int
+    used: int
+
+
 class ModelReport(BaseModel):
     """One model's figures.
 
     `requests` counts runs asked for (leases, loads and unloads asked for are not in it); it is the
     sum of the six outcomes and of what had not ended yet. `loads` and `unloads` count those that
-    succeeded.
+    succeeded. `loads_ahead` is left out when there were none.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -37,6 +46,11 @@ class ModelReport(BaseModel):
     loads: int
     unloads: int
     latency_ms: LatencyReport
+    loads_ahead: AheadReport | None = None
+
+    @model_serializer(mode="wrap")
+    def _without_unknown(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        return _without_none(handler(self))
 
 
 class PoolReport(BaseModel):

@@ -45,23 +45,31 @@ def _headline(report: Report) -> Text:
 
 
 def _model_table(report: Report) -> Table:
-    """A column for each way of not being served that there was."""
+    """A column for each way of not being served that there was, and for loads ahead."""
     bad = [name for name in BAD if any(getattr(model, name) for model in report.models.values())]
     table = Table(box=None, header_style="dim", pad_edge=False)
     table.add_column("model", no_wrap=True)
     for heading in ("requests", "served", *(BAD[name][0] for name in bad)):
         table.add_column(heading, justify="right", no_wrap=True)
-    for heading in ("p50 ms", "p99 ms", "max ms", "loads"):
+    ahead = any(model.loads_ahead for model in report.models.values())
+    for heading in ("p50 ms", "p99 ms", "max ms", "loads", *(["ahead"] if ahead else [])):
         table.add_column(heading, justify="right", no_wrap=True)
     for name, model in report.models.items():
         counts = [_count(getattr(model, outcome), BAD[outcome][1]) for outcome in bad]
         served = (f"{model.requests:,}", Text(f"{model.completed:,}", "green"))
-        table.add_row(Text(name, "bold"), *served, *counts, *_times(model), f"{model.loads:,}")
+        loads = [Text(f"{model.loads:,}"), *([_ahead(model)] if ahead else [])]
+        table.add_row(Text(name, "bold"), *served, *counts, *_times(model), *loads)
     return table
 
 
 def _count(number: int, style: str) -> Text:
     return Text(f"{number:,}", style) if number else Text("-", "dim")
+
+
+def _ahead(model: ModelReport) -> Text:
+    """How many of the loads that nobody had asked for yet were of use."""
+    found = model.loads_ahead
+    return Text("-", "dim") if found is None else Text(f"{found.used:,} of {found.loads:,}")
 
 
 def _times(model: ModelReport) -> list[Text]:

@@ -7,20 +7,34 @@ from dataclasses import dataclass, field
 
 from scheduler.core.outcome import Outcome
 from scheduler.report.latency import Latencies
-from scheduler.report.report import LatencyReport, ModelReport, PoolReport
+from scheduler.report.report import AheadReport, LatencyReport, ModelReport, PoolReport
 
 NS_PER_MS = 1_000_000
 
 
 @dataclass(slots=True)
 class ModelTally:
-    """What happened to one model so far."""
+    """What happened to one model so far. `unused` is the instance loaded ahead and not used yet."""
 
     requests: int = 0
     loads: int = 0
     unloads: int = 0
+    loads_ahead: int = 0
+    loads_ahead_used: int = 0
+    unused: int | None = None
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     latencies: Latencies = field(default_factory=Latencies)
+
+    def load_ahead(self, instance: int) -> None:
+        """A load has begun that nobody has asked for."""
+        self.loads_ahead += 1
+        self.unused = instance
+
+    def use(self, instance: int) -> None:
+        """Somebody has been given a lease on this instance."""
+        if self.unused == instance:
+            self.loads_ahead_used += 1
+            self.unused = None
 
     def finish(self, outcome: Outcome, latency_ns: int) -> None:
         """Count a request's end; only completed ones have a latency worth the name."""
@@ -39,8 +53,14 @@ class ModelTally:
                 p99=_ms(self.latencies.quantile_ns(0.99)),
                 max=_ms(self.latencies.max_ns),
             ),
+            loads_ahead=self._ahead(),
             **{outcome.value: self.outcomes[outcome] for outcome in Outcome},
         )
+
+    def _ahead(self) -> AheadReport | None:
+        if not self.loads_ahead:
+            return None
+        return AheadReport(loads=self.loads_ahead, used=self.loads_ahead_used)
 
 
 @dataclass(slots=True)

@@ -21,6 +21,7 @@ SECOND = 1_000 * MS
 ENGINE = EngineSnapshot(
     model="faces", state=EngineState.READY, instance=1, pinned=False, disabled=False, priority=60,
     reserved_bytes={"unified": 40 * MIB}, running=(), held_by=None, waiting=0, batch_limit=None,
+    loads_ahead=0, loads_ahead_used=0,
     condemned=None, ready_again_ns=None,
 )  # fmt: skip
 POOL = PoolSnapshot(
@@ -171,3 +172,12 @@ def test_the_mode_is_told_and_what_it_disables():
     assert "faces disabled" in text_of(docking)
     assert "not reached" not in text_of(replace(docking, switching=False))
     assert "mode" not in text_of(SNAPSHOT).splitlines()[0]
+
+
+def test_loads_ahead_and_those_that_were_of_use_are_told_where_there_were_any():
+    assert "ahead" not in text_of(SNAPSHOT)
+    other = replace(ENGINE, model="text", loads_ahead=4, loads_ahead_used=3)
+    told = text_of(replace(SNAPSHOT, engines=(ENGINE, other))).splitlines()
+    assert told[1].split()[-1] == "ahead"
+    assert told[2].split()[-1] == "-"
+    assert told[3].endswith("3 of 4")

@@ -332,3 +332,46 @@ def test_it_never_spins(make_world, rival_priority, gap_ms):
     world.at(4000 + 1000 * gap_ms + 100_000)
     assert world.wakeups - before < 10
     assert world.scheduler.next_timer() is None
+
+
+def ahead(world):
+    beat = world.scheduler.snapshot().engines[0]
+    return beat.loads_ahead, beat.loads_ahead_used
+
+
+def test_a_load_ahead_that_is_used_is_a_hit_once(make_world):
+    world = learned(make_world)
+    world.ask("rival")
+    world.at(4900)
+    assert ahead(world) == (1, 0)
+    beat(world, range(5, 7))
+    assert ahead(world) == (1, 1)
+
+
+def test_a_lease_uses_it_as_well(make_world):
+    world = learned(make_world)
+    world.ask("rival")
+    world.at(4990)
+    world.hold("beat")
+    assert ahead(world) == (1, 1)
+
+
+def test_a_load_ahead_that_is_evicted_unused_is_no_hit_and_nor_is_the_next_load(make_world):
+    world = learned(make_world)
+    world.ask("rival")
+    world.at(4990)
+    assert world.states()["beat"] == "ready"
+    world.ask("rival", priority=99)
+    world.at(6500)
+    world.load("beat")
+    world.at(7500)
+    world.ask("beat", deadline=5000)
+    world.at(8500)
+    assert ahead(world) == (1, 0), "it was loaded ahead once, and not used then"
+
+
+def test_a_load_that_was_asked_for_is_not_ahead(world):
+    world.model("a", 100)
+    world.ask("a")
+    world.quiesce()
+    assert ahead(world) == (0, 0)

@@ -9,13 +9,19 @@ import pytest
 from rich.console import Console
 
 from scheduler.core import events as ev
-from scheduler.core.decisions import FinishRequest, LoadEngine, UnloadEngine
+from scheduler.core.decisions import (
+    EngineRef,
+    FinishRequest,
+    GrantLease,
+    LoadEngine,
+    UnloadEngine,
+)
 from scheduler.core.model import ModelSpec
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
 from scheduler.core.request import Request, RequestKind
 from scheduler.core.settings import PoolBudget, Settings
 from scheduler.report.builder import ReportBuilder
-from scheduler.report.report import SourceReport
+from scheduler.report.report import AheadReport, SourceReport
 from scheduler.report.summary import render_summary
 from scheduler.trace.record import Record
 
@@ -151,6 +157,23 @@ def test_the_duration_is_from_the_start_to_the_last_record_or_to_now():
     late = ReportBuilder(SETTINGS, started_ns=1_000 * MS)
     late.observe(Record(1, 3_000 * MS, ev.TimerFired(), (), {}))
     assert late.report().duration_s == 2
+
+
+def test_loads_ahead_are_hits_when_they_are_used_before_they_go():
+    run = Run("faces")
+    assert run.report().models["faces"].loads_ahead is None
+    run.step(0, None, LoadEngine("faces", 1, ahead=True), LoadEngine("stranger", 1, ahead=True))
+    run.step(1, None, grant("faces", 1), grant("faces", 1), grant("stranger", 1))
+    run.step(2, None, LoadEngine("faces", 2, ahead=True))
+    run.step(3, None, LoadEngine("faces", 3), grant("faces", 3))
+    assert run.report().models["faces"].loads_ahead == AheadReport(loads=2, used=1)
+    assert "1 of 2" in text_of(run.report())
+    plain = json.loads(run.report().model_dump_json())
+    assert plain["models"]["faces"]["loads_ahead"] == {"loads": 2, "used": 1}
+
+
+def grant(model, instance):
+    return GrantLease(1, (EngineRef(model, instance),), (1,))
 
 
 def test_a_run_without_records_has_a_report_too():

@@ -225,8 +225,8 @@ class Story:
     def sentence(self, decision: de.Decision) -> str:
         """A decision in words."""
         match decision:
-            case de.LoadEngine(model, instance):
-                return f"load {named(model, instance)}"
+            case de.LoadEngine(model, instance, ahead=ahead):
+                return f"load {named(model, instance)}{' ahead' if ahead else ''}"
             case de.UnloadEngine(model, instance, reason):
                 return f"unload {named(model, instance)}: {why(reason)}"
             case de.GrantLease():

@@ -9,6 +9,7 @@ from scheduler.core import events as ev
 from scheduler.core.amounts import sized
 from scheduler.core.engine import Engine, EngineState
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
+from scheduler.core.pressure import watch_pool
 from scheduler.core.request import RequestKind
 from scheduler.core.retry import ran_out_of_memory
 from scheduler.core.state import State
@@ -100,7 +101,8 @@ def _(event: ev.MemorySampled, state: State, now: int) -> None:
         for engine in state.engines.values()
         if engine.state is EngineState.LOADING
     )
-    state.ledger.sample(event.pool, event.available_bytes, event.used_bytes, on_its_way)
+    state.ledger.sample(event, on_its_way)
+    watch_pool(state, event.pool)
 
 
 # -- callers ----------------------------------------------------------------------------------

@@ -61,13 +61,14 @@ class BudgetChanged:
 class MemorySampled:
     """The machine was asked about a pool. None means unknown, which is never 0.
 
-    `available_bytes` is what could still be allocated (page cache counts); `used_bytes` is what
-    this process holds above its baseline.
+    `available_bytes` is what could still be allocated (page cache counts) of `total_bytes`;
+    `used_bytes` is what this process holds above its baseline.
     """
 
     pool: str
     available_bytes: int | None = None
     used_bytes: int | None = None
+    total_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

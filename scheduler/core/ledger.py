@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from scheduler.core.settings import Settings
+
+if TYPE_CHECKING:
+    from scheduler.core.events import MemorySampled
 
 BookingKey = tuple[str, object]
 """What an amount is booked for: ("engine", model), ("lease", id), ("residue", model) ..."""
@@ -22,6 +26,7 @@ class PoolBook:
     high_water_bytes: int = 0
     available_bytes: int | None = None
     used_bytes: int | None = None
+    total_bytes: int | None = None
     booked_when_sampled: int = 0
 
     def room_bytes(self) -> int:
@@ -37,6 +42,11 @@ class PoolBook:
             return None
         unseen = self.reserved_bytes - self.booked_when_sampled
         return self.available_bytes - self.reserve_bytes - unseen
+
+    def overdraft_bytes(self) -> int:
+        """What is to be given back: to the budget, or to others who press. 0 or less: nothing."""
+        over, machine = self.reserved_bytes - self.budget_bytes, self.machine_room_bytes()
+        return over if machine is None else max(over, -machine)
 
     def free_bytes(self) -> int:
         """What may be reserved now: min(budget - ledger, available - reserve)."""
@@ -78,17 +88,18 @@ class Ledger:
         """What is booked under `key`, in bytes per pool."""
         return self._bookings.get(key, {})
 
-    def sample(self, pool: str, available: int | None, used: int | None, on_its_way: int) -> None:
+    def sample(self, said: MemorySampled, on_its_way: int) -> None:
         """Note what the machine says. `on_its_way` is booked for loads that it cannot show yet."""
-        book = self.pools[pool]
-        book.available_bytes = available
-        book.used_bytes = used
+        book = self.pools[said.pool]
+        book.available_bytes = said.available_bytes
+        book.used_bytes = said.used_bytes
+        book.total_bytes = said.total_bytes
         book.booked_when_sampled = book.reserved_bytes - on_its_way
 
     def is_overdrawn(self) -> bool:
-        """Whether some pool has more reserved than its budget."""
+        """Whether some pool has more reserved than its budget, or the machine has not the rest."""
         for book in self.pools.values():  # noqa: SIM110 - a generator costs more than the look
-            if book.reserved_bytes > book.budget_bytes:
+            if book.overdraft_bytes() > 0:
                 return True
         return False
 

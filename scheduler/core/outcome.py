@@ -73,6 +73,7 @@ class ReasonCode(str, Enum):
     UNDER_DECLARED = "under_declared"
     LEAK = "leak"
     BATCH_HALVED = "batch_halved"
+    POOL_NEARLY_FULL = "pool_nearly_full"
 
 
 @dataclass(frozen=True, slots=True)

@@ -277,12 +277,9 @@ class Room(Sparing):
     # -- overdrafts -------------------------------------------------------------------------
 
     def shed(self) -> None:
-        """A budget that shrank, or an engine that grew, is answered by unloading what is idle."""
-        over = {
-            name: -book.room_bytes()
-            for name, book in self.state.ledger.pools.items()
-            if book.room_bytes() < 0
-        }
+        """Unload what is idle when a budget shrank, an engine grew, or other programs press."""
+        books = self.state.ledger.pools.items()
+        over = {name: book.overdraft_bytes() for name, book in books if book.overdraft_bytes() > 0}
         rest = shortage(over, unloading_bytes(self.state)) if over else {}
         idle = [
             engine
@@ -292,7 +289,11 @@ class Room(Sparing):
         if not idle:
             return
         chosen = self.state.policy.choose_victims([self.candidate(e, 0) for e in idle], rest)
-        reason = Reason(ReasonCode.OVER_BUDGET, f"over budget by {sizes(over)}")
+        if any(book.room_bytes() < 0 for name, book in books if name in rest):
+            reason = Reason(ReasonCode.OVER_BUDGET, f"over budget by {sizes(over)}")
+        else:
+            detail = f"other programs press: {sizes(over)} less than the reserve is left"
+            reason = Reason(ReasonCode.EXTERNAL_PRESSURE, detail)
         for engine in idle:
             if chosen is None or engine.name in chosen:
                 self.state.unload(engine, reason, self.now)

@@ -54,6 +54,7 @@ class State:
         self.mode = settings.mode
         self.switching_ns: int | None = None
         self.leaving: set[str] = set()
+        self.full_pools: set[str] = set()
         self.decisions: list[Decision] = []
         self._lease_count = 0
         self.verdicts: dict[tuple[str, ...], Reason | None] = {}

@@ -70,11 +70,13 @@ class MemorySampler:
                 by_pool.setdefault(sample.pool, []).append(sample)
         for pool, samples in by_pool.items():
             fresh = tuple(sample for sample in samples if self._is_fresh(sample))
+            least = cautious(fresh) if fresh else None
             self._emit(
                 MemorySampled(
                     pool,
-                    available_bytes=cautious(fresh).available_bytes if fresh else None,
+                    available_bytes=None if least is None else least.available_bytes,
                     used_bytes=self._baseline.above_bytes() if pool in {HOST, UNIFIED} else None,
+                    total_bytes=None if least is None else least.total_bytes,
                 )
             )
 

@@ -201,6 +201,7 @@ class AnyStory(RuleBasedStateMachine):
                         ReasonCode.MAKE_ROOM,
                         ReasonCode.KEEP_ALIVE_OVER,
                         ReasonCode.OVER_BUDGET,
+                        ReasonCode.EXTERNAL_PRESSURE,
                     }
                 book.state = "unloading"
             case de.GrantLease():

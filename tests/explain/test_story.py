@@ -36,6 +36,7 @@ OF_ENGINES = {
     ReasonCode.UNDER_DECLARED,
     ReasonCode.LEAK,
     ReasonCode.BATCH_HALVED,
+    ReasonCode.POOL_NEARLY_FULL,
 }
 WITH_FIGURES = {
     ReasonCode.DEADLINE_PASSED,

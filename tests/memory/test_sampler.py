@@ -88,7 +88,7 @@ async def test_one_event_per_pool_and_period():
         bench.events.clear()
         await bench.tick()
         assert [event.pool for event in bench.events] == ["cuda:0", "unified"]
-        assert bench.events[0] == MemorySampled("cuda:0", available_bytes=100, used_bytes=None)
+        assert bench.events[0] == MemorySampled("cuda:0", 100, None, total_bytes=1000)
         assert bench.events[1].available_bytes == 100
         assert bench.events[1].used_bytes > 1_000_000
         group.cancel_scope.cancel()

@@ -370,7 +370,9 @@ EVENTS: dict[str, Callable[..., ev.Event]] = {
     r"unpin (\S+)": lambda _, m: ev.PinChanged(m, pinned=False),
     r"remove (\S+)": lambda _, m: ev.ModelRemoved(m),
     r"budget (\S+) (\w+)": lambda _, p, b: ev.BudgetChanged(p, size(b)),
-    r"available (\S+) (\w+)": lambda _, p, b: ev.MemorySampled(p, size(b)),
+    r"available (\S+) (\w+)(?: of (\w+))?": lambda _, p, b, t: ev.MemorySampled(
+        p, size(b), total_bytes=size(t) if t else None
+    ),
     r"drain(?: by (\w+))?": lambda _, t: ev.DrainRequested(time_ns(t) if t else None),
     r"wait": lambda _: ev.TimerFired(),
 }

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Union
 
 from scheduler.core.outcome import Outcome, Reason
@@ -74,10 +75,14 @@ class FinishRequest:
 
 @dataclass(frozen=True, slots=True)
 class RaiseAlarm:
-    """Tell a person: something is not as declared. Asks for nothing, answered by nothing."""
+    """Tell a person: something is not as declared. Asks for nothing, answered by nothing.
+
+    `more_bytes` are how many more of each pool would end it, where that is known.
+    """
 
     model: str | None
     reason: Reason
+    more_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

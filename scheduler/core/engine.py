@@ -49,9 +49,9 @@ class Engine:
     """A registered model and where its engine is.
 
     `condemned` says why the engine must go as soon as its thread comes back; `failures` counts
-    failed loads and losses in a row. `fresh` says that it was not used yet since its load,
-    and `ahead` that it was loaded before anybody asked; of `loads_ahead` such loads so many were
-    used. `forms`
+    failed loads and losses in a row. `fresh` says that it was not used yet since its load, and
+    `ahead` that it was loaded before anybody asked; of `loads_ahead` such loads `loads_ahead_used`
+    were of use. `evicted_ns` is when it made room for others last, None once it is back. `forms`
     are what is known of each form it may take, the best variant first; `figures` those of the one
     that it has now, or takes next. `priority`, `pinned` and `disabled` (why) are as the mode has
     them; `pinned_by_hand` is what the configuration or an operator said.
@@ -63,6 +63,7 @@ class Engine:
         "condemned",
         "demand",
         "disabled",
+        "evicted_ns",
         "failures",
         "figures",
         "forms",
@@ -104,6 +105,7 @@ class Engine:
         self.failures = 0
         self.fresh = False
         self.ahead = False
+        self.evicted_ns: int | None = None
         self.loads_ahead = 0
         self.loads_ahead_used = 0
         self.backoff_until_ns: int | None = None

@@ -74,6 +74,7 @@ class ReasonCode(str, Enum):
     LEAK = "leak"
     BATCH_HALVED = "batch_halved"
     POOL_NEARLY_FULL = "pool_nearly_full"
+    THRASHING = "thrashing"
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,6 +27,7 @@ from scheduler.core.policy import POLICIES
 from scheduler.core.prefetch import expect
 from scheduler.core.queue import Pending, Queue
 from scheduler.core.request import RequestKind
+from scheduler.core.thrash import Reloads, watch_reload
 from scheduler.core.timers import TimerKind, Timers
 
 if TYPE_CHECKING:
@@ -55,6 +56,7 @@ class State:
         self.switching_ns: int | None = None
         self.leaving: set[str] = set()
         self.full_pools: set[str] = set()
+        self.reloads = Reloads()
         self.decisions: list[Decision] = []
         self._lease_count = 0
         self.verdicts: dict[tuple[str, ...], Reason | None] = {}
@@ -240,11 +242,13 @@ class State:
     def loaded(self, engine: Engine, now: int) -> None:
         """The engine is there: shrink its booking to what stays."""
         self.timers.clear(TimerKind.LOAD, engine.name)
-        engine.load_times.add(now - engine.since_ns, now)
+        begun_ns = engine.since_ns
+        engine.load_times.add(now - begun_ns, now)
         engine.enter(EngineState.READY, now)
         engine.used_ns = now
         engine.fresh = True
         self.ledger.book(("engine", engine.name), engine.resident_bytes())
+        watch_reload(self, engine, begun_ns, now)
         self.rest(engine, now)
 
     def rest(self, engine: Engine, now: int) -> None:
@@ -275,6 +279,7 @@ class State:
         assert engine.is_idle, f"{engine!r} is in use"
         engine.enter(EngineState.UNLOADING, now)
         self.timers.clear(TimerKind.KEEP_ALIVE, engine.name)
+        engine.evicted_ns = now if reason.code is ReasonCode.MAKE_ROOM else None
         self.decisions.append(UnloadEngine(engine.name, engine.instance, reason))
 
     def gone(self, engine: Engine, now: int) -> None:

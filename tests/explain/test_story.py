@@ -37,6 +37,7 @@ OF_ENGINES = {
     ReasonCode.LEAK,
     ReasonCode.BATCH_HALVED,
     ReasonCode.POOL_NEARLY_FULL,
+    ReasonCode.THRASHING,
 }
 WITH_FIGURES = {
     ReasonCode.DEADLINE_PASSED,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import TYPE_CHECKING, Any, Final
 
 from rota_onnxruntime.options import CPU, CUDA, OnnxOptions, Weights
@@ -15,6 +16,11 @@ if TYPE_CHECKING:
 DEVICE_PROVIDERS: Final = (CUDA, "TensorrtExecutionProvider")
 
 _GPU: Final = "cuda:"
+
+_SEARCH: Final = "cudnn_conv_algo_search"
+
+_ERROR: Final = 3
+"""onnxruntime's log level."""
 
 
 def is_gpu(pool: str) -> bool:
@@ -61,17 +67,27 @@ def provider_settings(name: str, options: OnnxOptions, context: EngineContext) -
     """What onnxruntime is told of a provider; the configuration's own settings come last.
 
     The arena of a GPU grows by what is asked for (by default it doubles), and no further than to
-    what is booked for the model at most. Names and values are those of onnxruntime's documentation,
-    "CUDA Execution Provider".
+    what is booked for the model at most. How to convolve is chosen by heuristics; onnxruntime's own
+    default is to try all ways, which is slower at first, no faster later (H100, onnxruntime 1.31)
+    and not safe beside other engines. Names and values are those of its documentation, "CUDA
+    Execution Provider".
+
+    Raises EngineError for a setting that would crash the process.
     """
     settings: dict[str, Any] = {}
     if name in DEVICE_PROVIDERS:
         settings["device_id"] = device_number(context.device)
     if name == CUDA:
         settings["arena_extend_strategy"] = "kSameAsRequested"
+        settings[_SEARCH] = "HEURISTIC"
         if context.most_bytes is not None:
             settings["gpu_mem_limit"] = context.most_bytes
     settings |= options.provider_options.get(name, {})
+    if settings.get(_SEARCH) == "EXHAUSTIVE":
+        raise EngineError(
+            f"{context.model}: {_SEARCH}: EXHAUSTIVE crashes the process when another engine loads "
+            f"meanwhile (it records a CUDA graph, which the load breaks); write HEURISTIC"
+        )
     return {key: _text(value) for key, value in settings.items()}
 
 
@@ -84,10 +100,23 @@ def available_providers(wanted: Sequence[str]) -> list[str]:
     import onnxruntime  # noqa: PLC0415 - heavy: imported when a model is loaded
 
     available: list[str] = onnxruntime.get_available_providers()
-    preload = getattr(onnxruntime, "preload_dlls", None)
-    if preload is not None and takes_device([name for name in wanted if name in available]):
-        preload()
+    if takes_device([name for name in wanted if name in available]):
+        _prepare_device()
     return available
+
+
+@lru_cache(maxsize=1)
+def _prepare_device() -> None:
+    """Do once what a process needs for its first GPU: the libraries, and silence at each load.
+
+    The environment's logger warns of every session on a GPU that no plugin library was registered.
+    """
+    import onnxruntime  # noqa: PLC0415 - heavy: imported when a model is loaded
+
+    onnxruntime.set_default_logger_severity(_ERROR)
+    preload = getattr(onnxruntime, "preload_dlls", None)
+    if preload is not None:
+        preload()
 
 
 def refusal(model: str, wanted: Sequence[str], came: Sequence[str]) -> EngineError:

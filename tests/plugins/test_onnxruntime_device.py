@@ -105,6 +105,7 @@ def test_the_arena_grows_to_what_is_booked_at_most_and_by_what_is_asked_for(mode
     assert provider_settings(CUDA, options, context) == {
         "device_id": "1",
         "arena_extend_strategy": "kSameAsRequested",
+        "cudnn_conv_algo_search": "HEURISTIC",
         "gpu_mem_limit": "1130",
     }
     assert provider_settings(CPU, options, context) == {}
@@ -116,6 +117,13 @@ def test_the_configurations_own_settings_come_last(model: Path) -> None:
     context = EngineContext(device="cuda:0", footprint=PoolFootprint(resident_bytes=1000))
     told = provider_settings(CUDA, options, context)
     assert (told["gpu_mem_limit"], told["use_tf32"]) == ("7", "0")
+
+
+def test_a_setting_that_crashes_beside_others_is_refused(model: Path) -> None:
+    settings = {CUDA: {"cudnn_conv_algo_search": "EXHAUSTIVE"}}
+    options = OnnxRuntimeEngine.Options(model=model, provider_options=settings)
+    with pytest.raises(EngineError, match=r"faces: .* crashes the process .* write HEURISTIC"):
+        provider_settings(CUDA, options, EngineContext("faces", "cuda:0"))
 
 
 def test_without_a_footprint_the_arena_has_no_limit(model: Path) -> None:

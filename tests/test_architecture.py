@@ -60,10 +60,13 @@ LADDER: Mapping[str, set[str]] = {
         *("core", "errors", "plugin", "config", "runtime.clock", "trace", "memory"),
         *("runtime", "source", "sink", "report", "timeline"),
     },
+    # Knows of the runtime only how outcomes become errors, and how seconds are read.
+    "client": {"core", "errors", "plugin", "config", "runtime.clock", "runtime", "transport"},
     "": {"core", "errors", "plugin", "config", "runtime"},
     "cli": {
         *("core", "errors", "plugin", "config", "runtime.clock", "trace", "memory", "runtime"),
-        *("source", "sink", "report", "timeline", "sim", "explain", "plan", "testing", "transport"),
+        *("source", "sink", "report", "timeline", "sim", "explain", "plan", "testing"),
+        *("transport", "client"),
     },
     "__main__": {"cli"},
 }

@@ -79,7 +79,8 @@ class Connection:
         self._wire: Wire | None = None
         self._has_been_up = False
         self._up_ns: int | None = None
-        self._fault: str | None = None
+        self.fault: str | None = None
+        """Why there is no connection, as it was logged; None while there is one."""
         self._packet_max_bytes = link.packet_max_bytes
 
     @property
@@ -93,8 +94,12 @@ class Connection:
         return self._packet_max_bytes
 
     def send(self, message: Message, *, keeps: bool = True, on_refused: OnRefused = None) -> None:
-        """Send, or with `keeps` keep for later what cannot go now. Never raises, never waits."""
-        letter = self.outbox.letter(message, self._clock.now_ns(), on_refused)
+        """Send, or with `keeps` keep for later what cannot go now. Never raises, never waits.
+
+        Without `keeps` it is not sent again either when the connection breaks before its
+        acknowledgement: whoever sends it knows better what to say by then.
+        """
+        letter = self.outbox.letter(message, self._clock.now_ns(), on_refused, keeps=keeps)
         if not self._post(letter) and keeps:
             self.outbox.keep(letter)
 
@@ -173,9 +178,9 @@ class Connection:
         self._wire = wire
         self._packet_max_bytes = wire.packet_max_bytes
         now_ns = self._up_ns = self._clock.now_ns()
-        if self._fault is not None or not self._has_been_up:
+        if self.fault is not None or not self._has_been_up:
             _log.info("connected to the broker %s", self._link)
-        self._fault = None
+        self.fault = None
         self._has_been_up = True
         for letter in self.outbox.take(now_ns):
             if not self._post(letter):
@@ -207,8 +212,8 @@ class Connection:
         else:
             cause = error.__cause__ or error
             fault = f"no connection to the broker {self._link}: {cause}; trying again"
-        if fault != self._fault:
-            self._fault = fault
+        if fault != self.fault:
+            self.fault = fault
             _log.log(logging.ERROR if has_rival else logging.WARNING, "%s", fault)
 
 

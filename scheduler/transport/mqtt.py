@@ -76,7 +76,10 @@ class MqttTransport:
         self._hands = Hands()
         topics = self._topics = Topics(config.prefix, node)
         self._presence = Presence(
-            topics.status, self.session, faults=self._faults, facts={"node": node}
+            topics.status,
+            self.session,
+            faults=self._faults,
+            facts={"node": node, "max_request_bytes": config.max_request},
         )
         self._connect(config, node, credentials or read_credentials(config), clock)
         leases = Leases(

@@ -26,11 +26,15 @@ OnRefused = Optional[Callable[[int], None]]
 
 @dataclass(slots=True, eq=False)
 class Letter:
-    """A message to be delivered until `until_ns`; `losses` counts how often it was lost."""
+    """A message to be delivered until `until_ns`; `losses` counts how often it was lost.
+
+    Without `keeps` it goes out once or not at all.
+    """
 
     message: Message
     until_ns: int
     on_refused: OnRefused = None
+    keeps: bool = True
     losses: int = 0
 
 
@@ -55,9 +59,16 @@ class Outbox:
     def __len__(self) -> int:
         return len(self._waiting) + len(self._sent)
 
-    def letter(self, message: Message, now_ns: int, on_refused: OnRefused = None) -> Letter:
-        """A letter that is kept for as long as answers are."""
-        return Letter(message, now_ns + self._keep_ns, on_refused)
+    def letter(
+        self,
+        message: Message,
+        now_ns: int,
+        on_refused: OnRefused = None,
+        *,
+        keeps: bool = True,
+    ) -> Letter:
+        """A letter that is kept for as long as answers are, or not without `keeps`."""
+        return Letter(message, now_ns + self._keep_ns, on_refused, keeps)
 
     def keep(self, letter: Letter) -> None:
         """Keep a letter until there is a connection."""
@@ -86,7 +97,9 @@ class Outbox:
         given_up = []
         for letter in reversed(self._sent.values()):
             letter.losses += 1
-            if letter.losses < TRIES:
+            if not letter.keeps:
+                self._bytes -= letter.message.held_bytes
+            elif letter.losses < TRIES:
                 self._waiting.appendleft(letter)
             else:
                 self._bytes -= letter.message.held_bytes

@@ -76,7 +76,7 @@ class Presence:
 
     def take(self, message: Message) -> None:
         """Read what stands on the status topic, which others may write as well. Never raises."""
-        told = _read(message.payload)
+        told = read_status(message.payload)
         if told is None or self._connection is None or not self._connection.is_up:
             return
         is_own = told.get("session") == self._session
@@ -113,7 +113,8 @@ class Presence:
             self._connection.send(message, keeps=False)
 
 
-def _read(payload: bytes) -> dict[str, Any] | None:
+def read_status(payload: bytes) -> dict[str, Any] | None:
+    """What a status says; one that was taken away is offline. None for what is no status."""
     if len(payload) > STATUS_MAX_BYTES:
         return None
     try:

@@ -10,6 +10,7 @@ from scheduler.core.decisions import (
     GrantLease,
     LoadEngine,
     RevokeLease,
+    SwitchMode,
     UnloadEngine,
 )
 from scheduler.core.events import (
@@ -120,7 +121,7 @@ class Life:
                 self.ended_ns, self.outcome, self.reason = now, outcome, reason
                 return f"ends: {outcome.value}{f', {reason}' if reason else ''}"
             case _:
-                return ""
+                return _mode_news(decision)
 
     def _begun(self, grant: GrantLease) -> str:
         names = " and ".join(ref.model for ref in grant.engines)
@@ -136,3 +137,9 @@ class Life:
 
     def _concerns_lease(self, lease_id: int, reason: Reason) -> bool:
         return lease_id == self._lease_id or self._names_it.search(reason.detail) is not None
+
+
+def _mode_news(decision: Decision) -> str:
+    if not isinstance(decision, SwitchMode):
+        return ""
+    return f"{'no mode' if decision.mode is None else f'mode {decision.mode}'} is in force now"

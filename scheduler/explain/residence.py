@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-from scheduler.core.decisions import GrantLease, LoadEngine, UnloadEngine
+from scheduler.core.decisions import GrantLease, LoadEngine, SwitchMode, UnloadEngine
 from scheduler.core.engine import EngineState
 from scheduler.core.events import (
     EngineLoaded,
@@ -14,6 +14,7 @@ from scheduler.core.events import (
     EngineLost,
     EngineUnloaded,
     LeaseEnded,
+    ModeChanged,
     ModelRegistered,
 )
 from scheduler.core.outcome import Outcome
@@ -22,6 +23,7 @@ from scheduler.explain.span import spoken
 if TYPE_CHECKING:
     from scheduler.core.decisions import Decision
     from scheduler.core.events import Event
+    from scheduler.core.mode import Mode
     from scheduler.core.model import ModelSpec
     from scheduler.core.outcome import Reason
     from scheduler.trace.record import Record
@@ -66,15 +68,26 @@ class Stay:
 
 
 class Residence:
-    """The stays of all models, as of the last record taken."""
+    """The stays of all models, as of the last record taken. `mode` is the one it begins in."""
 
-    def __init__(self) -> None:
+    def __init__(self, mode: Mode | None = None) -> None:
         self.stays: dict[str, Stay] = {}
+        self._mode = mode
         self._runs: dict[int, tuple[str, int]] = {}
+
+    def stay(self, model: str) -> Stay:
+        """Where a known model's engine is, with the priority that it has in the mode."""
+        found = self.stays[model].copy()
+        given = {} if self._mode is None else self._mode.priority
+        found.spec = replace(found.spec, priority=given.get(model, found.spec.priority))
+        return found
 
     def take(self, record: Record) -> None:
         """Follow one step."""
         self._hear(record.event, record.at_ns)
+        if isinstance(record.event, ModeChanged):
+            switched = any(isinstance(decision, SwitchMode) for decision in record.decisions)
+            self._mode = record.event.mode if switched else self._mode
         for decision in record.decisions:
             self._see(decision, record.at_ns)
 

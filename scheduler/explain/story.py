@@ -86,7 +86,7 @@ class _Teller:
         self._by_use = header.settings.policy != "rota"
         self._budgets = {name: pool.budget_bytes for name, pool in header.settings.pools.items()}
         self._listener = Listener(request_id)
-        self._residence = Residence()
+        self._residence = Residence(header.settings.mode)
         self._nearest = Nearest(request_id)
         self._wait = Wait(request_id)
         self._life: Life | None = None
@@ -157,7 +157,7 @@ class _Teller:
     def _begin(self, request: Request, now: int) -> None:
         self._life = Life(request, now)
         known = self._residence.stays
-        self._stays = tuple(known[model].copy() for model in request.models if model in known)
+        self._stays = tuple(self._residence.stay(m) for m in request.models if m in known)
         where = "; ".join(stay.described(now) for stay in self._stays)
         self._life.moments.add(now, f"comes; {where}" if where else "comes")
 

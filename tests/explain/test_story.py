@@ -10,10 +10,12 @@ from scheduler.core.events import (
     EngineLoadFailed,
     EngineLost,
     LeaseEnded,
+    ModeChanged,
     ModelRegistered,
     RequestCancelled,
     TimerFired,
 )
+from scheduler.core.mode import Mode
 from scheduler.core.model import ModelSpec, QueueKeep
 from scheduler.core.outcome import Outcome, ReasonCode
 from scheduler.explain.moment import FIRST, LAST, Moments
@@ -297,3 +299,19 @@ def test_a_batch_that_is_tried_again_is_told(robot):
     assert "its lease ends: no room" in told
     assert "waits again, for a run of fewer\n+50.0 ms  runs on a, lease 3" in told
     assert robot.told(third).count("runs on a") == 2
+
+
+def test_a_switch_of_modes_is_part_of_the_story(robot):
+    robot.model("a", 100)
+    robot.model("b", 100)
+    quiet = Mode(name="quiet", priority={"a": 7}, disable=("b",))
+    waits, refused, later = robot.ask(0, "b"), robot.ask(200, "b"), robot.ask(300, "a")
+    robot.tell(100, ModeChanged(quiet))
+    robot.tell(250, ModeChanged(Mode(name="impossible", pin=("nobody",))))
+    robot.run(2000)
+    told = robot.told(waits)
+    assert "+100.0 ms  mode quiet is in force now" in told
+    assert "ends: rejected, b is disabled in mode quiet" in told
+    assert told.endswith("- a mode in which its model is enabled")
+    assert "a mode in which its model is enabled" in robot.told(refused)
+    assert "infer a, priority 7, no deadline" in robot.told(later)

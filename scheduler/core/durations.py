@@ -36,9 +36,9 @@ class Durations:
             return 0
         return min(self._samples)
 
-    def slowest_ns(self) -> int:
-        """The longest remembered, 0 when nothing is: one in 17 is expected to take longer."""
-        return max(self._samples, default=0)
+    def slowest_ns(self) -> int | None:
+        """The longest remembered, None when nothing is: one in 17 is expected to take longer."""
+        return max(self._samples, default=None)
 
     def usual_ns(self) -> int:
         """The median of what is remembered, 0 when nothing is."""

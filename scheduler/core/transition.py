@@ -145,7 +145,10 @@ class Bound:
         slowest_ns = engine.load_times.slowest_ns()
         return self._most("the load", engine, slowest_ns, engine.spec.load_timeout_ns)
 
-    def _most(self, what: str, engine: Engine, seen_ns: int, limit_ns: int | None = None) -> int:
-        if not seen_ns and limit_ns is None:
+    def _most(
+        self, what: str, engine: Engine, seen_ns: int | None, limit_ns: int | None = None
+    ) -> int:
+        most_ns = limit_ns if seen_ns is None else seen_ns
+        if most_ns is None:
             self.unknown.append(f"{what} of {engine.name}")
-        return seen_ns or limit_ns or 0
+        return most_ns or 0

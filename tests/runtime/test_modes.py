@@ -1,11 +1,22 @@
 """Modes are switched while running, whole or not at all."""
 
+from contextlib import suppress
+
 import anyio
 import pytest
 
 from scheduler import ConfigError, LeaseRevoked, ModelDisabled, ModeRefused, Runtime, ShuttingDown
 from scheduler.config import load_config
+from scheduler.core.decisions import AnnounceMode
+from scheduler.core.events import ModeChanged
 from scheduler.core.mode import Mode
+from scheduler.core.request import Request
+from scheduler.core.settings import PoolBudget, Settings
+from scheduler.sim.simulator import Simulator
+from scheduler.sim.times import FixedTimes
+from tests.runtime.conftest import Ends
+
+MIB = 1024**2
 
 BOTH = pytest.mark.parametrize("anyio_backend", ["asyncio", "trio"])
 pytestmark = [pytest.mark.anyio, BOTH]
@@ -199,3 +210,61 @@ async def test_a_reload_whose_mode_could_never_be_changes_nothing(configured):
             await runtime.reconfigure(configured("{docking: {pin: [slam, faces]}}", slam="60MiB"))
         assert runtime.modes() == ("docking",)
         assert not {e.model: e.pinned for e in runtime.snapshot().engines}["faces"]
+
+
+# -- the same as in virtual time ------------------------------------------------------------------
+
+
+async def test_runtime_and_simulator_decide_the_same(robot):
+    """Engines take no time in either, so that both tell the core the same things in one order."""
+    async with robot.runtime as runtime:
+        for verb, name in STEPS:
+            if verb == "switch":
+                await runtime.switch(name)
+            else:
+                with suppress(ModelDisabled):
+                    await runtime.infer(name, "x")
+            await robot.pass_time(1)
+        decided = [d for record in robot.ends.records for d in record.decisions]
+    settings = Settings(pools={"unified": PoolBudget(budget_bytes=1000 * MIB)})
+    kept = Ends()
+    times = {name: FixedTimes(0, 0, 0, 0) for name in ("slam", "faces", "speech")}
+    simulator = Simulator(settings, times, [kept])
+    for registered in runtime.models().values():
+        simulator.register(registered.to_spec())
+    for second, (verb, name) in enumerate(STEPS):
+        mode = DOCKING if name == "docking" else None
+        if verb == "switch":
+            simulator.at(second * 10**9, simulator.tell, ModeChanged(mode))
+        else:
+            simulator.at(second * 10**9, Asking(simulator, name).ask)
+    simulator.run(len(STEPS) * 10**9)
+    simulated = [d for record in kept.records for d in record.decisions]
+    assert decided[: len(simulated)] == simulated
+    assert sum(isinstance(d, AnnounceMode) for d in simulated) == 3
+
+
+STEPS = (
+    ("infer", "speech"),
+    ("infer", "faces"),
+    ("switch", "docking"),
+    ("infer", "speech"),
+    ("infer", "faces"),
+    ("switch", None),
+    ("infer", "speech"),
+    ("switch", "docking"),
+    ("infer", "slam"),
+)
+
+
+class Asking:
+    """One request in virtual time."""
+
+    def __init__(self, simulator, model):
+        self.simulator, self.model = simulator, model
+
+    def ask(self, _):
+        self.simulator.ask(Request(id=self.simulator.next_request_id(), models=(self.model,)), self)
+
+    def finished(self, outcome):
+        """See Client."""

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from scheduler.core.decisions import AnnounceMode, RefuseMode, SwitchMode
 from scheduler.core.events import BudgetChanged, DrainRequested, ModelRemoved, PinChanged
 from scheduler.core.mode import Mode
-from tests.core.conftest import MS, POOL
+from tests.core.conftest import MS, POOL, World
 
 S = 1_000_000_000
 
@@ -563,3 +565,40 @@ def test_a_model_that_comes_back_follows_the_mode(robot):
     robot.tell(ModelRemoved("slam"))
     robot.unloaded("slam")
     assert robot.model("slam", 400) == ["load slam"]
+
+
+@settings(max_examples=40, deadline=None, derandomize=True)
+@given(
+    sizes=st.lists(st.integers(100, 450), min_size=3, max_size=6),
+    pace=st.tuples(st.integers(1, 90), st.integers(1, 90), st.integers(1, 90)),
+    busy=st.sets(st.integers(0, 5)),
+    pins=st.sets(st.integers(0, 5), max_size=3),
+    disabled=st.sets(st.integers(0, 5), max_size=2),
+    before_ms=st.integers(0, 200),
+)
+def test_where_all_is_known_a_switch_takes_no_longer_than_it_says(
+    *, sizes, pace, busy, pins, disabled, before_ms
+):
+    world = World()
+    names = "abcdef"[: len(sizes)]
+    world.pace = pace
+    for name, size in zip(names, sizes, strict=True):
+        world.model(name, size)
+        world.ask(name)
+        world.at(world.now / MS + 500)
+        world.unload(name)
+        world.at(world.now / MS + 500)
+    for index in sorted(busy):
+        world.ask(names[index % len(names)])
+    world.at(world.now / MS + before_ms)
+    pinned = {names[index % len(names)] for index in pins}
+    off = {names[index % len(names)] for index in disabled} - pinned
+    said = world.switch("m", pin=tuple(sorted(pinned)), disable=tuple(sorted(off)))
+    if said[0].startswith("refuse"):
+        return
+    plan = last(world, SwitchMode)
+    world.at(world.now / MS + 5000)
+    assert not plan.unknown or "more than can be freed now" in plan.unknown[0]  # Others still load.
+    assert plan.unknown or last(world, AnnounceMode).took_ns <= plan.within_ns
+    assert {name for name, state in world.states().items() if state == "ready"} >= pinned
+    assert all(world.states()[name] == "unloaded" for name in off)

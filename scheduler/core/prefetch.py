@@ -32,7 +32,7 @@ def expect(state: State, engine: Engine, now: int, not_before_ns: int = 0) -> No
 
 def load_from_ns(state: State, engine: Engine, now: int) -> int | None:
     """From when on to have an engine loaded for its next request, or None if on demand will do."""
-    if not state.policy.prefetches or engine.disabled:
+    if not state.policy.prefetches:
         return None
     if not engine.demand.is_steady() and not misses(engine, 0, 0):
         return None  # It comes when it comes, and can be loaded then: a guess would cost others.

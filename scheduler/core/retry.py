@@ -28,7 +28,7 @@ def ran_out_of_memory(state: State, lease: Lease) -> None:
             f"{engine.figures.batch_limit} at a time now: declare a larger per_item"
         )
         state.alarm(engine.name, ReasonCode.BATCH_HALVED, text)
-    if len(lease.granted) > 1 and lease.revoking is None and state.must_go(engine) is None:
+    if len(lease.granted) > 1 and state.must_go(engine) is None:
         for pending in lease.pending:
             _wait_again(state, pending)
         lease.pending = []

@@ -209,25 +209,20 @@ def test_a_batch_that_was_halved_grows_by_one_after_sixteen_good_runs(world):
 
 
 def test_a_failure_for_memory_starts_the_count_again(world):
-    busy(world, batch_max=4)
-    for _ in range(4):
-        world.ask("a")
-    world.ended()
+    world.model("a", 100, batch_max=8)
+    world.bring("a")
+    world.ask("a", items=4)
     fail(world)
-    world.quiesce()
-    for _ in range(13):
+    for _ in range(15):
         world.ask("a")
         world.ended()
-    for _ in range(3):
-        world.ask("a")
-    world.ended()
+    world.ask("a", items=2)
     fail(world)
-    assert limit(world) == 1
-    world.quiesce()
-    for _ in range(13):
+    for good in range(16):
+        assert limit(world) == 1, good
         world.ask("a")
         world.ended()
-    assert limit(world) == 1
+    assert limit(world) == 2
 
 
 def test_who_left_the_batch_meanwhile_does_not_come_back(world):

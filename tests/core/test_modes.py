@@ -145,6 +145,36 @@ def test_a_running_engine_goes_when_its_run_is_over_and_starts_nothing_new(world
     assert world.unloaded("held") == ["load a"]
 
 
+def test_who_goes_in_any_case_is_not_chosen_to_make_room_as_well(world):
+    """`off` would be cheap and large enough, but what it gives back is counted already."""
+    world.model("off", 300, priority=10)
+    world.model("dear", 700, priority=90)
+    world.model("pin", 500)
+    for name in ("off", "dear"):
+        world.ask(name)
+        world.loaded(name)
+    assert world.switch("m", pin=("pin",), disable=("off",)) == ["switch to m: -off -dear pin"]
+
+
+def test_nobody_waits_for_who_goes_in_any_case_instead_of_making_room(world):
+    world.model("off", 300, priority=10)
+    world.model("dear", 700, priority=90)
+    world.model("new", 500)
+    world.bring("dear")
+    world.ask("off")
+    world.loaded("off")
+    world.switch("m", disable=("off",))
+    assert world.ask("new") == ["unload dear: make_room"]
+
+
+@pytest.mark.parametrize("more", [{"peak": 650}, {"workspace": 350}])
+def test_room_is_planned_for_the_load_and_for_a_run(world, more):
+    world.model("a", 400)
+    world.model("pin", 300, **more)
+    world.bring("a")
+    assert world.switch("m", pin=("pin",))[0] == "switch to m: -a pin"
+
+
 def test_a_lease_held_by_somebody_less_important_is_taken_back_for_the_mode(world):
     world.model("a", 600)
     world.model("b", 600, priority=70)

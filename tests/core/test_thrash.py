@@ -41,6 +41,7 @@ def two(make_world, budget=1000, **settings):
     world = make_world(budget, **settings)
     world.model("a", 600, workspace=20)
     world.model("b", 500)
+    world.model("never used", 5)
     return world
 
 
@@ -107,13 +108,13 @@ def test_it_is_told_again_only_after_it_was_calm(make_world):
 
 def test_all_that_was_used_in_that_minute_and_what_is_pinned_has_to_fit(make_world):
     world = two(make_world, budget=1150)
-    world.model("pin", 100, pinned=True, workspace=7)
+    world.model("pin", 100, workspace=7, pinned=True)
+    world.loaded("pin")
     world.model("other", 100)
-    world.model("idle", 5)
     world.pace = (0, 0, 0)
-    world.at(1)
+    world.at(100_000)
     world.ask("other")
-    in_turns(world, "ab", 4000, 40_000)
+    in_turns(world, "ab", 4000, 140_000)
     assert alarms(world)[0][1].more_bytes == {POOL: 620 + 500 + 107 + 100 - 1150}
 
 

@@ -17,7 +17,10 @@ BookingKey = tuple[str, object]
 
 @dataclass(slots=True)
 class PoolBook:
-    """One pool. `booked_when_sampled` is what the last sample of the machine already contained."""
+    """One pool. `machine_bytes` is what may be reserved by what the machine said last.
+
+    None means that it did not say, and never 0.
+    """
 
     budget_bytes: int
     reserve_bytes: int
@@ -27,21 +30,15 @@ class PoolBook:
     available_bytes: int | None = None
     used_bytes: int | None = None
     total_bytes: int | None = None
-    booked_when_sampled: int = 0
+    machine_bytes: int | None = None
 
     def room_bytes(self) -> int:
         """What may still be reserved by the budget alone; negative when overdrawn."""
         return self.budget_bytes - self.reserved_bytes
 
     def machine_room_bytes(self) -> int | None:
-        """What the machine has left for us beside the reserve, or None when it did not say.
-
-        What was booked since the sample is not in its figure yet and is taken off.
-        """
-        if self.available_bytes is None:
-            return None
-        unseen = self.reserved_bytes - self.booked_when_sampled
-        return self.available_bytes - self.reserve_bytes - unseen
+        """What the machine has left for us beside the reserve, or None when it did not say."""
+        return None if self.machine_bytes is None else self.machine_bytes - self.reserved_bytes
 
     def overdraft_bytes(self) -> int:
         """What is to be given back: to the budget, or to others who press. 0 or less: nothing."""
@@ -94,12 +91,17 @@ class Ledger:
         book.available_bytes = said.available_bytes
         book.used_bytes = said.used_bytes
         book.total_bytes = said.total_bytes
-        book.booked_when_sampled = book.reserved_bytes - on_its_way
+        if said.available_bytes is None:
+            book.machine_bytes = None
+        else:  # What is booked from now on is not in its figure, and comes on top of this.
+            seen = book.reserved_bytes - on_its_way
+            book.machine_bytes = said.available_bytes - book.reserve_bytes + seen
 
     def is_overdrawn(self) -> bool:
         """Whether some pool has more reserved than its budget, or the machine has not the rest."""
-        for book in self.pools.values():  # noqa: SIM110 - a generator costs more than the look
-            if book.overdraft_bytes() > 0:
+        for book in self.pools.values():
+            most, machine = book.budget_bytes, book.machine_bytes
+            if book.reserved_bytes > (most if machine is None or most < machine else machine):
                 return True
         return False
 

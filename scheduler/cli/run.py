@@ -35,9 +35,9 @@ from scheduler.core.model import SECOND_NS
 from scheduler.core.request import NO_DEADLINE_NS
 from scheduler.errors import ConfigError, PluginError
 from scheduler.memory.budget import machine_totals
-from scheduler.memory.host import host_probes
 from scheduler.memory.process import Baseline
 from scheduler.memory.sampler import MemorySampler
+from scheduler.memory.sources import pool_probes
 from scheduler.memory.trim import release_free_memory, tame_malloc
 from scheduler.plugin.registry import find
 from scheduler.report.report import SourceReport
@@ -225,7 +225,7 @@ class AtWork:
 
     def _sampler(self, runtime: Runtime) -> MemorySampler:
         return MemorySampler(
-            host_probes(self._config.memory.by_pool()),
+            pool_probes(self._config.memory.by_pool()),
             runtime.take_sample,
             clock=self._clock,
             baseline=self._baseline,

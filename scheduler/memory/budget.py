@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from scheduler.memory.host import HostProbe
 from scheduler.memory.probe import MemoryProbe, PoolSample, cautious
+from scheduler.memory.sources import size_probes
 
 
 def machine_samples(probes: Iterable[MemoryProbe] = ()) -> dict[str, PoolSample]:
-    """Every pool of this machine, from `probes` (default: the host's own), by name."""
+    """Every pool of this machine, from `probes` (default: its own), by name."""
     by_pool: dict[str, list[PoolSample]] = {}
-    for probe in tuple(probes) or (HostProbe(),):
+    for probe in tuple(probes) or size_probes():
         for sample in probe.sample():
             by_pool.setdefault(sample.pool, []).append(sample)
     return {pool: cautious(tuple(samples)) for pool, samples in by_pool.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 
@@ -10,9 +11,11 @@ from typing import Protocol
 class PoolSample:
     """One pool as the machine describes it, in bytes. None means unknown, which is never 0.
 
-    `available_bytes` is what could still be allocated, reclaimable page cache included. `source`
-    names where the figure is from. `taken_at_ns` is monotonic: when the figure was true, which may
-    be long before it was asked for.
+    `available_bytes` is what could still be allocated, reclaimable page cache included;
+    `used_bytes` what this process holds, where the source can tell it from others; and
+    `largest_block_bytes` the largest piece that is free in one. `source` names where the figures
+    are from, `trouble` why there are none. `taken_at_ns` is monotonic: when they were true, which
+    may be long before they were asked for.
     """
 
     pool: str
@@ -20,10 +23,13 @@ class PoolSample:
     available_bytes: int | None
     source: str
     taken_at_ns: int
+    used_bytes: int | None = None
+    largest_block_bytes: int | None = None
+    trouble: str = ""
 
 
 class MemoryProbe(Protocol):
-    """Something that can be asked about one or more pools."""
+    """A source: something that can be asked about one or more pools."""
 
     def sample(self) -> tuple[PoolSample, ...]:
         """One sample per pool that this probe knows of. May block; must not raise."""
@@ -44,20 +50,24 @@ def cautious(samples: tuple[PoolSample, ...]) -> PoolSample:
     """Of several samples of one pool the one with the least available; known comes before unknown.
 
     Tools have been seen to be off by factors (page size, units), so where two disagree about how
-    much is used, the larger use counts. `source` then names the others as well.
+    much is used, the larger use counts. `source` then names the others as well. What the one does
+    not know is taken from the others: the smallest total, the largest use, the smallest block.
     """
     least = min(samples, key=_availability)
     others = [sample for sample in samples if _contradicts(least, sample)]
-    if not others:
-        return least
     said = ", ".join(f"{other.source} says {other.available_bytes}" for other in others)
-    return PoolSample(
-        pool=least.pool,
-        total_bytes=least.total_bytes,
-        available_bytes=least.available_bytes,
-        source=f"{least.source} ({said})",
-        taken_at_ns=least.taken_at_ns,
+    return replace(
+        least,
+        total_bytes=_known(min, [sample.total_bytes for sample in samples]),
+        used_bytes=_known(max, [sample.used_bytes for sample in samples]),
+        largest_block_bytes=_known(min, [sample.largest_block_bytes for sample in samples]),
+        source=f"{least.source} ({said})" if said else least.source,
     )
+
+
+def _known(pick: Callable[[list[int]], int], figures: list[int | None]) -> int | None:
+    known = [figure for figure in figures if figure is not None]
+    return pick(known) if known else None
 
 
 _MAX_DIGITS = 20

@@ -33,8 +33,8 @@ class MemorySampler:
     A probe is asked in a thread first and timed; while it answers within a millisecond it is asked
     in the loop from then on. One that hangs or fails in its thread costs nothing but its figure:
     `emit` goes on at the same pace, after three periods with `available_bytes` of None.
-    `used_bytes` is what the process holds above `baseline`, for the memory of the CPU; other
-    pools' use is unknown here.
+    `used_bytes` is what the process holds above `baseline` in the memory of the CPU, with what a
+    source says it holds for its GPU there; of other pools it is what a source says.
     """
 
     def __init__(
@@ -75,10 +75,16 @@ class MemorySampler:
                 MemorySampled(
                     pool,
                     available_bytes=None if least is None else least.available_bytes,
-                    used_bytes=self._baseline.above_bytes() if pool in {HOST, UNIFIED} else None,
+                    used_bytes=self._used_bytes(pool, least),
                     total_bytes=None if least is None else least.total_bytes,
                 )
             )
+
+    def _used_bytes(self, pool: str, least: PoolSample | None) -> int | None:
+        device_bytes = None if least is None else least.used_bytes
+        if pool not in {HOST, UNIFIED}:
+            return device_bytes
+        return self._baseline.above_bytes() + (device_bytes or 0)
 
     def _is_fresh(self, sample: PoolSample) -> bool:
         age_ns = self._clock.now_ns() - sample.taken_at_ns

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import pytest
 
 from scheduler.memory.budget import machine_samples, machine_totals
 from scheduler.memory.machine import MachineKind, host_pool, machine_kind
-from scheduler.memory.probe import PoolSample
+from scheduler.memory.probe import PoolSample, cautious
 
 MIB = 1024**2
 
@@ -85,3 +87,12 @@ def test_tools_that_agree_are_not_flagged_and_the_unknown_does_not_win():
 def test_the_real_machine_has_a_total():
     (total,) = [size for pool, size in machine_totals().items() if pool in {"host", "unified"}]
     assert total > 256 * MIB
+
+
+def test_what_one_source_does_not_know_is_taken_from_the_others():
+    least = replace(sample("unified", 1000, total=None), used_bytes=5)
+    other = replace(sample("unified", 1100), used_bytes=50, largest_block_bytes=4 * MIB)
+    said = cautious((other, least))
+    assert said.available_bytes == 1000 * MIB
+    assert said.total_bytes == 8000 * MIB
+    assert (said.used_bytes, said.largest_block_bytes) == (50, 4 * MIB)

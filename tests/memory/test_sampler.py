@@ -22,6 +22,7 @@ class Probe:
     def __init__(self, clock, *, pool="cuda:0", takes_ns=0):
         self.clock, self.pool, self.takes_ns = clock, pool, takes_ns
         self.available = 100
+        self.used = None
         self.threads = []
         self.open = threading.Event()
         self.open.set()
@@ -39,6 +40,7 @@ class Probe:
                 total_bytes=1000,
                 available_bytes=self.available,
                 source="fake",
+                used_bytes=self.used,
                 taken_at_ns=self.clock.now_ns(),
             ),
         )
@@ -78,7 +80,7 @@ class Bench:
     async def start(self, group):
         """Run, and wait for the first answer, which always comes out of a thread."""
         group.start_soon(self.sampler.run)
-        await self.settle(lambda: all(watch.samples for watch in self.sampler._watches))
+        await self.settle(lambda: all(w.samples and not w._asking for w in self.sampler._watches))
 
 
 async def test_one_event_per_pool_and_period():
@@ -158,4 +160,18 @@ async def test_time_does_not_drift():
         await bench.start(group)
         bench.clock.advance(PERIOD + 7 * MS)
         await bench.settle(lambda: bench.clock.next_sleeper_ns == 2 * PERIOD)
+        group.cancel_scope.cancel()
+
+
+async def test_what_a_source_says_the_process_holds_is_told():
+    bench = Bench(Probe, lambda clock: Probe(clock, pool="unified"))
+    for probe in bench.probes:
+        probe.used = 10**12
+    async with anyio.create_task_group() as group:
+        await bench.start(group)
+        bench.events.clear()
+        await bench.tick()
+        device, unified = bench.events
+        assert device.used_bytes == 10**12
+        assert unified.used_bytes > 10**12, "on a board with one memory it comes on top"
         group.cancel_scope.cancel()

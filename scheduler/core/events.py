@@ -62,13 +62,14 @@ class MemorySampled:
     """The machine was asked about a pool. None means unknown, which is never 0.
 
     `available_bytes` is what could still be allocated (page cache counts) of `total_bytes`;
-    `used_bytes` is what this process holds above its baseline.
+    `used_bytes` is what this process holds above its baseline. `source` names who said so.
     """
 
     pool: str
     available_bytes: int | None = None
     used_bytes: int | None = None
     total_bytes: int | None = None
+    source: str = ""
 
 
 @dataclass(frozen=True, slots=True)

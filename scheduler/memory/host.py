@@ -22,6 +22,8 @@ class HostProbe:
     memory.
     """
 
+    name = "MemAvailable"
+
     def __init__(
         self,
         pool: str | None = None,
@@ -51,10 +53,10 @@ class HostProbe:
         return (sample,)
 
 
-def host_probes(pools: Iterable[str]) -> list[HostProbe]:
+def host_probes(pools: Iterable[str], root: Path = Path("/")) -> list[HostProbe]:
     """A probe for each of `pools` that is the memory of the CPU: what a configuration calls it.
 
     A file written for a board with one memory (`unified`) runs on any machine, and `host` is the
     same bytes. Other pools need a probe of their device.
     """
-    return [HostProbe(pool) for pool in pools if pool in {HOST, UNIFIED}]
+    return [HostProbe(pool, root=root) for pool in pools if pool in {HOST, UNIFIED}]

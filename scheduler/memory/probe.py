@@ -14,8 +14,9 @@ class PoolSample:
     `available_bytes` is what could still be allocated, reclaimable page cache included;
     `used_bytes` what this process holds, where the source can tell it from others; and
     `largest_block_bytes` the largest piece that is free in one. `source` names where the figures
-    are from, `trouble` why there are none. `taken_at_ns` is monotonic: when they were true, which
-    may be long before they were asked for.
+    are from, `trouble` why there are none, or no new ones. `taken_at_ns` is monotonic: when they
+    were true, which may be long before they were asked for, as the source takes new ones only
+    every `period_ns` (0: whenever it is asked).
     """
 
     pool: str
@@ -25,14 +26,31 @@ class PoolSample:
     taken_at_ns: int
     used_bytes: int | None = None
     largest_block_bytes: int | None = None
+    period_ns: int = 0
     trouble: str = ""
 
 
 class MemoryProbe(Protocol):
     """A source: something that can be asked about one or more pools."""
 
+    @property
+    def name(self) -> str:
+        """What the source is called."""
+
     def sample(self) -> tuple[PoolSample, ...]:
-        """One sample per pool that this probe knows of. May block; must not raise."""
+        """One sample per pool that this source knows of. May block.
+
+        May raise: its pools are unknown to it then.
+        """
+
+
+STALE_PERIODS = 3
+"""A figure older than this many periods is unknown, for the source may hang."""
+
+
+def is_fresh(sample: PoolSample, now_ns: int, period_ns: int) -> bool:
+    """Whether a sample is still to be believed by who asks every `period_ns`."""
+    return now_ns - sample.taken_at_ns <= STALE_PERIODS * max(period_ns, sample.period_ns)
 
 
 def known_bytes(figure: str | None) -> int | None:

@@ -90,8 +90,8 @@ class ReportBuilder:
         match event:
             case RequestArrived(request):
                 self._arrived(request, now)
-            case MemorySampled(pool, _, used_bytes) if pool in self._pools:
-                self._pools[pool].measure(used_bytes)
+            case MemorySampled(pool, _, used_bytes, _, source) if pool in self._pools:
+                self._pools[pool].measure(used_bytes, source)
             case EngineLoaded(model) if model in self._models:
                 self._models[model].loads += 1
             case EngineUnloaded(model) if model in self._models:

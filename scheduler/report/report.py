@@ -54,13 +54,14 @@ class ModelReport(BaseModel):
 
 
 class PoolReport(BaseModel):
-    """One pool's figures. `measured_high_water_bytes` is left out when nobody measured."""
+    """One pool's figures. What was not measured, and by whom (`source`), is left out."""
 
     model_config = ConfigDict(frozen=True)
 
     budget_bytes: int
     high_water_bytes: int
     measured_high_water_bytes: int | None = None
+    source: str | None = None
 
     @model_serializer(mode="wrap")
     def _without_unknown(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

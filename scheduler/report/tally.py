@@ -70,13 +70,15 @@ class PoolTally:
     budget_bytes: int
     high_water_bytes: int = 0
     measured_high_water_bytes: int | None = None
+    source: str | None = None
 
     def reserve(self, reserved_bytes: int) -> None:
         """Note what is reserved now."""
         self.high_water_bytes = max(self.high_water_bytes, reserved_bytes)
 
-    def measure(self, used_bytes: int | None) -> None:
-        """Note what was measured; None is unknown and never 0."""
+    def measure(self, used_bytes: int | None, source: str) -> None:
+        """Note what was measured, and by whom; None is unknown and never 0."""
+        self.source = source or self.source
         if used_bytes is not None:
             self.measured_high_water_bytes = max(self.measured_high_water_bytes or 0, used_bytes)
 
@@ -86,6 +88,7 @@ class PoolTally:
             budget_bytes=self.budget_bytes,
             high_water_bytes=self.high_water_bytes,
             measured_high_water_bytes=self.measured_high_water_bytes,
+            source=self.source,
         )
 
 

@@ -1,3 +1,4 @@
+import logging
 import threading
 
 import anyio
@@ -23,6 +24,8 @@ class Probe:
         self.clock, self.pool, self.takes_ns = clock, pool, takes_ns
         self.available = 100
         self.used = None
+        self.name = f"the probe of {pool}"
+        self.period_ns = 0
         self.threads = []
         self.open = threading.Event()
         self.open.set()
@@ -41,6 +44,7 @@ class Probe:
                 available_bytes=self.available,
                 source="fake",
                 used_bytes=self.used,
+                period_ns=self.period_ns,
                 taken_at_ns=self.clock.now_ns(),
             ),
         )
@@ -90,7 +94,7 @@ async def test_one_event_per_pool_and_period():
         bench.events.clear()
         await bench.tick()
         assert [event.pool for event in bench.events] == ["cuda:0", "unified"]
-        assert bench.events[0] == MemorySampled("cuda:0", 100, None, total_bytes=1000)
+        assert bench.events[0] == MemorySampled("cuda:0", 100, None, 1000, "fake")
         assert bench.events[1].available_bytes == 100
         assert bench.events[1].used_bytes > 1_000_000
         group.cancel_scope.cancel()
@@ -150,7 +154,15 @@ async def test_a_probe_that_raises_is_unknown_and_named_once(caplog):
             await bench.tick()
         latest = {event.pool: event.available_bytes for event in bench.events}
         assert latest == {"cuda:0": None, "cuda:1": 100}
-        assert caplog.text.count("memory probe") == 1
+        assert (
+            caplog.text.count("memory of cuda:0: the probe of cuda:0 is lost (no such file)") == 1
+        )
+        bench.probes[0].broken = False
+        with caplog.at_level(logging.INFO):
+            await bench.tick()
+            await bench.tick()
+        assert caplog.text.count("memory of cuda:0: by the probe of cuda:0") == 1
+        assert bench.events[-2].available_bytes == 100
         group.cancel_scope.cancel()
 
 
@@ -174,4 +186,34 @@ async def test_what_a_source_says_the_process_holds_is_told():
         device, unified = bench.events
         assert device.used_bytes == 10**12
         assert unified.used_bytes > 10**12, "on a board with one memory it comes on top"
+        group.cancel_scope.cancel()
+
+
+async def test_of_two_sources_the_other_decides_when_one_is_lost(caplog):
+    bench = Bench(Probe, Probe)
+    bench.probes[0].available = 50
+    async with anyio.create_task_group() as group:
+        await bench.start(group)
+        await bench.tick()
+        assert bench.events[-1].available_bytes == 50
+        bench.probes[0].broken = True
+        for _ in range(5):
+            await bench.tick()
+        assert bench.events[-1].available_bytes == 100
+        assert caplog.text.count("is lost") == 1
+        group.cancel_scope.cancel()
+
+
+async def test_a_source_that_speaks_seldom_is_believed_for_three_of_its_own_periods():
+    bench = Bench(Probe)
+    probe = bench.probes[0]
+    probe.period_ns = 2 * PERIOD
+    async with anyio.create_task_group() as group:
+        await bench.start(group)
+        probe.broken = True
+        seen = []
+        for _ in range(8):
+            await bench.tick()
+            seen.append(bench.events[-1].available_bytes)
+        assert seen == [100] * 6 + [None] * 2
         group.cancel_scope.cancel()

@@ -140,12 +140,14 @@ def test_memory_keeps_the_highest_of_what_was_reserved_and_of_what_was_measured(
         run.step(1, reserved=reserved)
     assert run.report().memory["unified"].measured_high_water_bytes is None
     for used in (30, 90, None, 20):
-        run.step(2, ev.MemorySampled("unified", used_bytes=used))
+        run.step(2, ev.MemorySampled("unified", used_bytes=used, source="MemAvailable"))
+    run.step(2, ev.MemorySampled("unified"))
     run.step(3, ev.MemorySampled("elsewhere", used_bytes=999))
     run.step(4, ev.BudgetChanged("unified", 100))
     pool = run.report().memory["unified"]
     assert pool.high_water_bytes == 70
     assert pool.measured_high_water_bytes == 90
+    assert pool.source == "MemAvailable"
     assert pool.budget_bytes == 100
 
 

@@ -5,14 +5,14 @@ plugin's object happens in one thread: it is made, loaded, run, measured, unload
 there. Only `cancel` is called from the event loop, for the thread is busy then.
 
 The thread is a daemon: work in native code cannot be interrupted, and must not keep a process from
-ending. It keeps nothing: whatever it has handed over (results, errors) it no longer refers to, as a
-reference to a result or to an exception's frames may be all that keeps an engine in memory.
+ending. It is the next engine's when this one has gone. So it keeps nothing: whatever it has handed
+over (results, errors) it no longer refers to, as a reference to a result or to an exception's
+frames may be all that keeps an engine in memory.
 """
 
 from __future__ import annotations
 
 import logging
-import threading
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from queue import SimpleQueue
@@ -22,6 +22,7 @@ from scheduler.core.events import Measurement
 from scheduler.errors import EngineError
 from scheduler.memory.trim import release_free_memory
 from scheduler.plugin.engine import EXAMPLE, EnginePlugin
+from scheduler.runtime.crew import Main
 from scheduler.runtime.failure import Failure, describe, strip_frames
 from scheduler.runtime.loop import Callback
 from scheduler.runtime.measuring import Activity, Window
@@ -61,8 +62,9 @@ class EngineListener(Protocol):
 class EngineThread:
     """Starts on construction, loads at once, ends after `unload`.
 
-    `make` makes the plugin's object; `post` runs a callback on the event loop; `now_ns` is the
-    runtime's clock. Raises RuntimeError when the system has no thread left.
+    `make` makes the plugin's object; `start` runs a function in a thread of its own; `post` runs a
+    callback on the event loop; `now_ns` is the runtime's clock. Raises RuntimeError when the system
+    has no thread left.
     """
 
     def __init__(
@@ -71,6 +73,7 @@ class EngineThread:
         instance: int,
         make: Callable[[], EnginePlugin],
         *,
+        start: Callable[[Main, str], None],
         listener: EngineListener,
         post: Callable[..., None],
         activity: Activity,
@@ -91,8 +94,7 @@ class EngineThread:
         self._called_off = 0
         self._empty: Window | None = None
         self._jobs: SimpleQueue[Optional[Run]] = SimpleQueue()
-        thread = threading.Thread(target=self._main, name=f"rota-{model}-{instance}", daemon=True)
-        thread.start()
+        start(self._main, f"rota-{model}-{instance}")
 
     # -- called on the event loop -----------------------------------------------------------
 

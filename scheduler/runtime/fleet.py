@@ -11,6 +11,7 @@ from scheduler.core.events import (
     EngineLost,
     EngineUnloaded,
 )
+from scheduler.runtime.crew import Crew
 from scheduler.runtime.engine_thread import EngineThread, Measured
 from scheduler.runtime.failure import Failure, describe
 from scheduler.runtime.measuring import Activity, Meter
@@ -52,6 +53,7 @@ class Fleet:
         self._meter = meter
         self._now_ns = now_ns
         self._engines: dict[str, EngineThread] = {}
+        self._crew = Crew()
         self._is_closed = False
 
     def __len__(self) -> int:
@@ -72,6 +74,7 @@ class Fleet:
                 model,
                 instance,
                 registration.make,
+                start=self._crew.start,
                 listener=self,
                 post=self._loop.post,
                 activity=Activity(self._meter, registration.pool),
@@ -90,6 +93,7 @@ class Fleet:
         for engine in self._engines.values():
             engine.unload()
         self._engines.clear()
+        self._crew.close()
 
     def oldest_answer_ns(self, now_ns: int) -> int:
         """For how long the loop has not heard what an engine has said; 0 when it has heard all."""

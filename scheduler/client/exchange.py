@@ -22,6 +22,7 @@ from scheduler.client.question import OnNotice, Question
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.errors import DeadlineMissed, RequestError, ShuttingDown
 from scheduler.transport.connection import Connection, Link
+from scheduler.transport.outbox import REFUSED
 from scheduler.transport.presence import read_status
 from scheduler.transport.refusal import Refusal, RefusalCode, too_large
 from scheduler.transport.replies import ENVELOPE_BYTES
@@ -113,7 +114,9 @@ class Exchange:
                 self._send(question)
 
     def _send(self, question: Question) -> None:
-        def refused(code: int) -> None:
+        def told(code: int) -> None:
+            if code < REFUSED:
+                return
             text = (
                 f"the broker refuses what goes to {question.topic} ({code:#x}): it is too large, "
                 "or this user may not send there"
@@ -121,7 +124,7 @@ class Exchange:
             question.fail(self._fails(Refusal(RefusalCode.BAD_REQUEST, text)))
 
         message = question.message(self.response_topic, self._now_ns())
-        self._connection.send(message, keeps=False, on_refused=refused)
+        self._connection.send(message, keeps=False, on_told=told)
 
     # -- what comes in ----------------------------------------------------------------------
 

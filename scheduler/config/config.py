@@ -3,12 +3,12 @@
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, Field
+from pydantic import BeforeValidator, Field, field_validator
 
 from scheduler.config.memory import Memory, PoolConfig
 from scheduler.config.mode import ModeConfig, none_is_no_mode
 from scheduler.config.model import DEFAULT_POOL, Model, Rules
-from scheduler.config.mqtt import Mqtt
+from scheduler.config.mqtt import FLEET, Mqtt
 from scheduler.config.name import Name, host_node
 from scheduler.config.scheduling import Scheduling
 from scheduler.config.section import Count, Section
@@ -50,6 +50,13 @@ class Config(Section):
     modes: dict[Name, ModeConfig] = Field(default_factory=dict)
     mode: Annotated[Name | None, BeforeValidator(none_is_no_mode)] = None
     mqtt: Mqtt | None = None
+
+    @field_validator("node")
+    @classmethod
+    def _is_no_word_of_the_topics(cls, node: str) -> str:
+        if node == FLEET:
+            raise ValueError(f"{node} stands in topics for what nodes share; choose another name")
+        return node
 
     def settings(self, total_bytes: Mapping[str, int]) -> Settings:
         """Return what the core is told, on a machine that has `total_bytes` in each pool.

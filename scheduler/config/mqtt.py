@@ -6,8 +6,9 @@ import re
 from dataclasses import dataclass
 from typing import Annotated, Any
 
-from pydantic import BeforeValidator, PlainValidator
+from pydantic import BeforeValidator, Field, PlainValidator
 
+from scheduler.config.name import Name
 from scheduler.config.resource import ResourcePath
 from scheduler.config.section import Count, Section
 from scheduler.config.units import (
@@ -26,6 +27,12 @@ PORTS = {"mqtt": 1883, "mqtts": 8883}
 
 KEEPALIVE_MAX_NS = 65535 * SECOND_NS
 """What MQTT has two bytes for."""
+
+IN_HAND_MAX = 2**15 - 1
+"""Twice this is the most that MQTT counts unacknowledged."""
+
+FLEET = "fleet"
+"""Stands in topics where a node's name stands, for what several nodes share."""
 
 CLIENT_ID_MAX = 64
 PREFIX_MAX = 128
@@ -113,6 +120,13 @@ class Inbox(Section):
     bytes: PositiveSize = 64 * MIB
 
 
+class Fleet(Section):
+    """Nodes that share one stream of requests: its name, and how many a node handles at a time."""
+
+    name: Name
+    in_hand: Annotated[Count, Field(le=IN_HAND_MAX)] = 16
+
+
 class Mqtt(Section):
     """The MQTT side of a node. Durations are nanoseconds, sizes bytes.
 
@@ -128,6 +142,7 @@ class Mqtt(Section):
     keepalive: Annotated[int, PlainValidator(_read_keepalive)] = 8 * SECOND_NS
     session_expiry: Duration = Nanoseconds(30 * SECOND_NS)
     inbox: Inbox = Inbox()
+    fleet: Fleet | None = None
     max_request: PositiveSize = 16 * MIB
     max_response: PositiveSize = 16 * MIB
     response_topics: Annotated[tuple[TopicPrefix, ...] | None, BeforeValidator(_all_is_no_list)] = (

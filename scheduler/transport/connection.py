@@ -13,7 +13,7 @@ import anyio
 from scheduler.runtime.clock import Clock
 from scheduler.transport.backoff import Backoff
 from scheduler.transport.message import Message
-from scheduler.transport.outbox import Letter, OnRefused, Outbox
+from scheduler.transport.outbox import REFUSED, Letter, OnTold, Outbox
 from scheduler.transport.wire import Wire
 
 if TYPE_CHECKING:
@@ -22,8 +22,7 @@ if TYPE_CHECKING:
 TAKEN_OVER = 0x8E
 """MQTT 5's reason code of a session that another connection took over."""
 
-REFUSED = 0x80
-"""Reason codes from here on are failures."""
+SUCCESS = 0
 
 FAREWELL_S = 1.0
 
@@ -32,7 +31,11 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Link:
-    """Where the broker is and who we are to it."""
+    """Where the broker is and who we are to it.
+
+    With a `window`, messages at QoS 1 are acknowledged by their receipts, and the broker sends so
+    many before. Without, each is acknowledged as it is read.
+    """
 
     host: str
     port: int
@@ -43,6 +46,7 @@ class Link:
     tls: SSLContext | None = None
     username: str | None = None
     password: str | None = None
+    window: int | None = None
 
     def __str__(self) -> str:
         return f"{self.host}:{self.port} as {self.client_id}"
@@ -71,6 +75,7 @@ class Connection:
         self.losses = 0
         self._link = link
         self._filters = filters
+        self._held: tuple[str, ...] = ()
         self._on_message = on_message
         self._on_up = on_up
         self._will = will
@@ -93,13 +98,13 @@ class Connection:
         """The largest packet that the broker last said it takes."""
         return self._packet_max_bytes
 
-    def send(self, message: Message, *, keeps: bool = True, on_refused: OnRefused = None) -> None:
+    def send(self, message: Message, *, keeps: bool = True, on_told: OnTold = None) -> None:
         """Send, or with `keeps` keep for later what cannot go now. Never raises, never waits.
 
         Without `keeps` it is not sent again either when the connection breaks before its
         acknowledgement: whoever sends it knows better what to say by then.
         """
-        letter = self.outbox.letter(message, self._clock.now_ns(), on_refused, keeps=keeps)
+        letter = self.outbox.letter(message, self._clock.now_ns(), on_told, keeps=keeps)
         if not self._post(letter) and keeps:
             self.outbox.keep(letter)
 
@@ -115,15 +120,17 @@ class Connection:
             return True
         if number is not None:
             self.outbox.sent(number, letter)
+        elif letter.on_told is not None:
+            letter.on_told(SUCCESS)
         return True
 
     def _published(self, number: int, code: int) -> None:
         letter = self.outbox.acknowledged(number)
-        if letter is None or code < REFUSED:
+        if letter is None:
             return
-        if letter.on_refused is not None:
-            letter.on_refused(code)
-        else:
+        if letter.on_told is not None:
+            letter.on_told(code)
+        elif code >= REFUSED:
             _log.warning("the broker refuses what goes to %s: %#x", letter.message.topic, code)
 
     async def run(self) -> None:
@@ -145,7 +152,9 @@ class Connection:
         except (aiomqtt.MqttError, OSError) as error:
             return error
         try:
-            await wire.listen(self._filters)
+            await self._subscribe(wire)
+            while self._held != self._filters:  # other filters were asked for meanwhile
+                await self._subscribe(wire)
             self._went_up(wire)
             await wire.lost()
         except aiomqtt.MqttError as error:
@@ -155,6 +164,27 @@ class Connection:
             with anyio.CancelScope(shield=True), anyio.move_on_after(FAREWELL_S):
                 await _close(wire)
         raise AssertionError("`lost` only ends by raising")
+
+    async def _subscribe(self, wire: Wire) -> None:
+        """Subscribe to all that is wanted, and to nothing else that the session may still hold."""
+        wanted, held = self._filters, self._held
+        self._held = (*held, *(topic for topic in wanted if topic not in held))
+        await wire.listen(wanted)
+        await wire.unlisten(tuple(topic for topic in held if topic not in wanted))
+        self._held = wanted
+
+    async def refilter(self, filters: tuple[str, ...]) -> None:
+        """Listen to `filters` and to nothing else, from now on, over reconnects as well.
+
+        Without a connection it is done when there is one.
+        """
+        self._filters = filters
+        if self._wire is None:
+            return
+        try:
+            await self._subscribe(self._wire)
+        except aiomqtt.MqttError as error:
+            _log.warning("the subscriptions at %s did not change: %s", self._link, error)
 
     def _make_wire(self) -> Wire:
         link = self._link
@@ -172,6 +202,7 @@ class Connection:
             username=link.username,
             password=link.password,
             resumes=self._has_been_up,
+            window=link.window,
         )
 
     def _went_up(self, wire: Wire) -> None:
@@ -197,8 +228,8 @@ class Connection:
             _log.warning(
                 "what goes to %.100r broke the connection; it is given up", letter.message.topic
             )
-            if letter.on_refused is not None:
-                letter.on_refused(REFUSED)
+            if letter.on_told is not None:
+                letter.on_told(REFUSED)
 
     def _tell(self, error: Exception) -> None:
         """Log what is wrong, once for as long as it stays the same."""

@@ -70,6 +70,11 @@ class Inbox:
         return len(self._waiting)
 
     @property
+    def room(self) -> int:
+        """How many more requests would be handled at once."""
+        return max(0, self._in_flight - self._handled - len(self))
+
+    @property
     def held_bytes(self) -> int:
         """What all requests in hand take."""
         return self._bytes
@@ -82,7 +87,7 @@ class Inbox:
                 f"the request takes {work.held_bytes} bytes; the node holds {self._limit_bytes}",
             )
         if not self._has_room(work):
-            self._drop_stale(now_ns)
+            self.drop_stale(now_ns)
         if not self._has_room(work):
             self.busy += 1
             raise Refusal(
@@ -109,6 +114,12 @@ class Inbox:
                 self._handled += 1
                 self._start(waiting)
 
+    def give_away(self, takes: Callable[[Work], bool]) -> None:
+        """Let go of what waits and somebody else takes, in its order."""
+        kept = deque(work for work in self._waiting if not takes(work))
+        self._bytes -= sum(w.held_bytes for w in self._waiting) - sum(w.held_bytes for w in kept)
+        self._waiting = kept
+
     def empty(self) -> list[Work]:
         """Take out all that waits; the caller answers it."""
         waiting, self._waiting = list(self._waiting), deque()
@@ -119,7 +130,8 @@ class Inbox:
         fits = self._bytes + work.held_bytes <= self._limit_bytes
         return fits and (self._handled < self._in_flight or len(self) < self._limit)
 
-    def _drop_stale(self, now_ns: int) -> None:
+    def drop_stale(self, now_ns: int) -> None:
+        """Let go of what waits and is of no use any more."""
         stale = [work for work in self._waiting if work.is_stale(now_ns)]
         if stale:
             self._waiting = deque(w for w in self._waiting if not w.is_stale(now_ns))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+
+from scheduler.transport.receipt import Receipt
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -11,7 +13,8 @@ class Message:
 
     Of MQTT 5's properties: `content_type`, `response_topic`, `correlation` (its correlation data),
     `expiry_s` (the message expiry that is left) and `user`, the user properties in their order.
-    Under MQTT 3.1.1 none of them is set.
+    Under MQTT 3.1.1 none of them is set. `receipt` is there where the broker waits for us to say
+    that the message has been dealt with.
     """
 
     topic: str
@@ -23,6 +26,12 @@ class Message:
     correlation: bytes | None = None
     expiry_s: int | None = None
     user: tuple[tuple[str, str], ...] = ()
+    receipt: Receipt | None = field(default=None, compare=False, repr=False)
+
+    def acknowledge(self) -> None:
+        """Give the receipt, if the broker waits for one."""
+        if self.receipt is not None:
+            self.receipt.give()
 
     @property
     def held_bytes(self) -> int:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import os
 import time
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import anyio
@@ -22,6 +23,8 @@ from scheduler.runtime.clock import Clock, MonotonicClock
 from scheduler.transport.board import Board
 from scheduler.transport.connection import Connection, Link
 from scheduler.transport.control import Control
+from scheduler.transport.fleet import Fleet
+from scheduler.transport.fleet_topics import records
 from scheduler.transport.hands import Hands
 from scheduler.transport.leases import RUNS_PER_SECOND, Leases
 from scheduler.transport.orders import OrderDesk
@@ -71,17 +74,16 @@ class MqttTransport:
     ) -> None:
         self.session = os.urandom(4).hex()
         clock = clock or MonotonicClock()
-        self._runtime = runtime
-        self._news = news
-        self._hands = Hands()
-        topics = self._topics = Topics(config.prefix, node)
+        self._runtime, self._hands = runtime, Hands()
+        self._topics = Topics(config.prefix, node)
         self._presence = Presence(
-            topics.status,
+            self._topics.status,
             self.session,
             faults=self._faults,
             facts={"node": node, "max_request_bytes": config.max_request},
         )
-        self._connect(config, node, credentials or read_credentials(config), clock)
+        link = _link(config, node, self.session, credentials or read_credentials(config))
+        self._connect(config, link, clock)
         leases = Leases(
             runtime,
             news,
@@ -89,31 +91,49 @@ class MqttTransport:
             started_at=int(time.time() * RUNS_PER_SECOND),
             clock=clock,
         )
-        control = Control(runtime, news, node=node, settings=settings, clock=clock)
         request_replies = self._replies(config, self.requests, "")
+        control = Control(runtime, news, node=node, settings=settings, clock=clock)
         self._open_desks(config, leases, control, request_replies, clock)
+        self.fleet = self._join(config, f"{node}-{self.session}", link, leases, clock)
         self._board = Board(
             runtime,
             news,
-            topics=topics,
+            topics=self._topics,
             connection=self.orders,
             replies=request_replies,
             positions=self.request_desk.positions,
             beat=self._presence.refresh,
         )
 
-    def _connect(self, config: Mqtt, node: str, credentials: Credentials, clock: Clock) -> None:
+    def _join(
+        self, config: Mqtt, member: str, link: Link, leases: Leases, clock: Clock
+    ) -> Fleet | None:
+        """A third connection, for what is shared: it is acknowledged later than it is read."""
+        if config.fleet is None:
+            return None
+        return Fleet(
+            self._runtime,
+            config,
+            config.fleet,
+            member=member,
+            link=replace(link, client_id=f"{link.client_id}-fleet"),
+            clock=clock,
+            hands=self._hands,
+            lease_of=leases.lease_of,
+        )
+
+    def _connect(self, config: Mqtt, link: Link, clock: Clock) -> None:
         """Two connections: orders must not stand in line behind frames."""
         self.requests = Connection(
-            _link(config, node, self.session, credentials),
+            link,
             filters=self._topics.of_requests,
             on_message=self._take_request,
             clock=clock,
             on_up=self._presence.refresh,
         )
         self.orders = Connection(
-            _link(config, node, self.session, credentials, "-control"),
-            filters=(*self._topics.of_orders, self._topics.status),
+            replace(link, client_id=f"{link.client_id}-control"),
+            filters=(*self._topics.of_orders, self._topics.status, *_records(config)),
             on_message=self._take_order,
             clock=clock,
             on_up=self._came_up,
@@ -160,11 +180,14 @@ class MqttTransport:
     async def run(self) -> None:
         """Serve until cancelled. Then everything under way is answered, and we say goodbye."""
         async with anyio.create_task_group() as lines:
-            scopes = [anyio.CancelScope(shield=True), anyio.CancelScope(shield=True)]
+            scopes = []
             try:
                 self._hands.open()
-                for connection, scope in zip((self.requests, self.orders), scopes, strict=True):
-                    lines.start_soon(_stay, connection, scope)
+                for connection in self._connections:
+                    scopes.append(anyio.CancelScope(shield=True))
+                    lines.start_soon(_stay, connection, scopes[-1])
+                if self.fleet is not None:
+                    lines.start_soon(self.fleet.run)
                 await self._board.run()
             finally:
                 with anyio.CancelScope(shield=True), anyio.move_on_after(FLUSH_S):
@@ -172,12 +195,21 @@ class MqttTransport:
                 for scope in scopes:
                     scope.cancel()
 
+    @property
+    def _connections(self) -> tuple[Connection, ...]:
+        fleet = () if self.fleet is None else (self.fleet.connection,)
+        return (self.requests, self.orders, *fleet)
+
     async def _say_goodbye(self) -> None:
         self.request_desk.close()
+        if self.fleet is not None:
+            await self.fleet.stop_taking()
+            self.fleet.desk.close()
         await self._hands.close()
         self._presence.leave()
-        lines = (self.requests, self.orders)
-        while any(len(line.outbox) and line.is_up for line in lines):  # noqa: ASYNC110 - once, at the end
+        if self.fleet is not None:
+            self.fleet.leave()
+        while any(len(line.outbox) and line.is_up for line in self._connections):  # noqa: ASYNC110 - once, at the end
             await anyio.sleep(0.005)
 
     def _take_request(self, message: Message) -> None:
@@ -186,6 +218,8 @@ class MqttTransport:
     def _take_order(self, message: Message) -> None:
         if message.topic == self._topics.status:
             self._presence.take(message)
+        elif self.fleet is not None and self.fleet.topics.member_of(message.topic):
+            self.fleet.take_record(message)
         else:
             self.order_desk.take(message)
 
@@ -210,12 +244,17 @@ async def _stay(connection: Connection, scope: anyio.CancelScope) -> None:
         await connection.run()
 
 
-def _link(config: Mqtt, node: str, session: str, credentials: Credentials, part: str = "") -> Link:
+def _records(config: Mqtt) -> tuple[str, ...]:
+    """What the members of a fleet say of themselves comes over the connection of orders."""
+    return () if config.fleet is None else (records(config.prefix, config.fleet.name),)
+
+
+def _link(config: Mqtt, node: str, session: str, credentials: Credentials) -> Link:
     client_id = config.client_id or f"rota-{node}-{session}"
     return Link(
         host=config.url.host,
         port=config.url.port,
-        client_id=client_id + part,
+        client_id=client_id,
         keepalive_s=config.keepalive // SECOND_NS,
         session_expiry_s=config.session_expiry // SECOND_NS,
         packet_max_bytes=min(OVERSIZE * config.max_request + ENVELOPE_BYTES, PACKET_MAX_BYTES),

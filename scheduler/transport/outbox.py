@@ -20,8 +20,12 @@ LIMIT = 4096
 
 LIMIT_BYTES = 64 * 1024 * 1024
 
-OnRefused = Optional[Callable[[int], None]]
-"""Called with the broker's reason code when it does not take the message."""
+REFUSED = 0x80
+"""Reason codes from here on are failures."""
+
+OnTold = Optional[Callable[[int], None]]
+"""Called with the broker's reason code for the message; 128 and above is a refusal. At QoS 0,
+with 0 when it has been sent."""
 
 
 @dataclass(slots=True, eq=False)
@@ -33,7 +37,7 @@ class Letter:
 
     message: Message
     until_ns: int
-    on_refused: OnRefused = None
+    on_told: OnTold = None
     keeps: bool = True
     losses: int = 0
 
@@ -63,12 +67,12 @@ class Outbox:
         self,
         message: Message,
         now_ns: int,
-        on_refused: OnRefused = None,
+        on_told: OnTold = None,
         *,
         keeps: bool = True,
     ) -> Letter:
         """A letter that is kept for as long as answers are, or not without `keeps`."""
-        return Letter(message, now_ns + self._keep_ns, on_refused, keeps)
+        return Letter(message, now_ns + self._keep_ns, on_told, keeps)
 
     def keep(self, letter: Letter) -> None:
         """Keep a letter until there is a connection."""

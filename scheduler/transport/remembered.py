@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Hashable
+from dataclasses import replace
 
 from scheduler.core.model import SECOND_NS
 from scheduler.transport.answer import Answer
@@ -30,6 +31,18 @@ class Seen:
         self.replies = [reply]
         self.since_ns = since_ns
         self.answer: Answer | None = None
+
+    def also_tell(self, reply: Reply) -> None:
+        """Add to who wants the answer. Where one answer does for both, the newer receipt counts."""
+        for at, known in enumerate(self.replies):
+            if reply.reaches_the_same(known):
+                known.is_done()
+                self.replies[at] = replace(known, receipt=reply.receipt)
+                return
+        if len(self.replies) < REPLIES_MAX:
+            self.replies.append(reply)
+        else:
+            reply.is_done()
 
     @property
     def answer_bytes(self) -> int:
@@ -71,9 +84,8 @@ class Remembered:
                 "another request had the same id or correlation data; give each its own",
             )
         self.duplicates += 1
-        is_new = not any(reply.reaches_the_same(known) for known in seen.replies)
-        if seen.answer is None and is_new and len(seen.replies) < REPLIES_MAX:
-            seen.replies.append(reply)
+        if seen.answer is None:
+            seen.also_tell(reply)
         return seen
 
     def add(self, key: Hashable, digest: int, reply: Reply, now_ns: int) -> Seen:
@@ -91,6 +103,11 @@ class Remembered:
         self._bytes += seen.answer_bytes
         self._make_room()
         return seen.replies
+
+    def waiting(self, key: Hashable) -> list[Reply]:
+        """Those who wait for the answer of a request; none if it is forgotten."""
+        seen = self._seen.get(key)
+        return [] if seen is None or seen.answer is not None else seen.replies
 
     def forget(self, key: Hashable) -> None:
         """Forget a request that was refused for now: sent again, it is tried again."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from scheduler.core.outcome import Outcome
 from scheduler.transport.answer import Answer, encode_refusal, to_bytes
 from scheduler.transport.message import Message
+from scheduler.transport.outbox import REFUSED
 from scheduler.transport.payload import JSON
+from scheduler.transport.receipt import Receipt
 from scheduler.transport.refusal import Refusal, too_large
-from scheduler.transport.topics import Address, ReplyRule, Topics, read_id
+from scheduler.transport.topics import Address, ReplyRule, Tree, read_id
 
 if TYPE_CHECKING:
     from scheduler.transport.connection import Connection
@@ -39,6 +41,13 @@ class Reply:
     qos: int = 0
     is_asked_for: bool = False
     """The client named a response topic, so it can be told more than the answer."""
+    receipt: Receipt | None = field(default=None, compare=False)
+    """Given when the broker has the answer."""
+
+    def is_done(self) -> None:
+        """The broker need not keep the request any longer."""
+        if self.receipt is not None:
+            self.receipt.give()
 
     def reaches_the_same(self, other: Reply) -> bool:
         """Whether one answer does for both; our own result topics differ by id alone."""
@@ -55,7 +64,7 @@ class Replies:
     def __init__(
         self,
         connection: Connection,
-        topics: Topics,
+        topics: Tree,
         rule: ReplyRule,
         *,
         max_bytes: int,
@@ -91,6 +100,7 @@ class Replies:
             correlation,
             min(message.qos, 1),
             is_asked_for=topic is not None,
+            receipt=message.receipt,
         )
         return reply, refusal
 
@@ -102,7 +112,7 @@ class Replies:
             return
         self._connection.send(
             _message(reply, answer),
-            on_refused=lambda code: self._refused_by_broker(reply, answer, code),
+            on_told=lambda code: self._told(reply, answer, code),
         )
 
     def refuse(self, reply: Reply, refusal: Refusal) -> None:
@@ -125,7 +135,13 @@ class Replies:
         refusal.outcome = Outcome.FAILED
         self.refused += 1
         answer = encode_refusal(refusal, answer_id=reply.id)
-        self._connection.send(_message(reply, answer))
+        self._connection.send(_message(reply, answer), on_told=lambda _: reply.is_done())
+
+    def _told(self, reply: Reply, answer: Answer, code: int) -> None:
+        if code >= REFUSED:
+            self._refused_by_broker(reply, answer, code)
+        else:
+            reply.is_done()
 
     def _refused_by_broker(self, reply: Reply, answer: Answer, code: int) -> None:
         """A small answer may still pass where a large one did not."""
@@ -133,6 +149,8 @@ class Replies:
         if len(answer.payload) > ENVELOPE_BYTES:
             text = f"the broker refuses the answer of {len(answer.payload)} bytes ({code:#x})"
             self._refuse_size(reply, text)
+        else:
+            reply.is_done()
 
 
 def _message(reply: Reply, answer: Answer) -> Message:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Hashable
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import anyio
 from anyio import to_thread
@@ -14,6 +15,7 @@ from scheduler.runtime.payload import payload_bytes
 from scheduler.transport.answer import Answer, encode_refusal, encode_result
 from scheduler.transport.failure import FOR_GOOD, expired, refusal_of
 from scheduler.transport.inbox import Inbox, Work
+from scheduler.transport.journey import ELSEWHERE, with_rest
 from scheduler.transport.news import ASKING, Ticket
 from scheduler.transport.payload import (
     SMALL_BYTES,
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from scheduler.transport.hands import Hands
     from scheduler.transport.message import Message
     from scheduler.transport.replies import Replies, Reply
-    from scheduler.transport.topics import Address, Topics
+    from scheduler.transport.topics import Address, Tree
 
 CODING_THREADS = 2
 """Payloads decoded and results encoded at a time: more would take memory and processor from
@@ -51,12 +53,20 @@ STOPPING = (ReasonCode.SHUTTING_DOWN, "the node stops")
 _log = logging.getLogger(__name__)
 
 
+class HandOver(Protocol):
+    """Offers a request to others, who take it even without room where `is_refused` here."""
+
+    def __call__(self, message: Message, *, is_refused: bool) -> bool:
+        """Whether somebody takes it."""
+
+
 class RequestDesk:
     """Takes requests in, and answers each once.
 
     `take` is called for every message, in the call that read it. Whatever can be said without
     decoding is said there, so that nothing malformed, stale or doubled takes part in the queue.
-    `lease_of` finds the lease of a fencing token, or raises Refusal.
+    `lease_of` finds the lease of a fencing token, or raises Refusal. `hand_over` is offered what
+    this node cannot do and another may; it returns whether it has taken it on.
     """
 
     def __init__(
@@ -64,11 +74,12 @@ class RequestDesk:
         runtime: Runtime,
         config: Mqtt,
         *,
-        topics: Topics,
+        topics: Tree,
         replies: Replies,
         clock: Clock,
         hands: Hands,
         lease_of: Callable[[int], Lease],
+        hand_over: HandOver | None = None,
     ) -> None:
         self.positions: dict[Ticket, Reply] = {}
         """Requests that wait and want to be told where they stand."""
@@ -86,6 +97,7 @@ class RequestDesk:
         self._replies = replies
         self._now_ns = clock.now_ns
         self._lease_of = lease_of
+        self._hand_over = hand_over
         self._warned: set[str] = set()
         self._coding = anyio.CapacityLimiter(CODING_THREADS)
         self._hands = hands
@@ -102,7 +114,32 @@ class RequestDesk:
             self._refuse_retained(message)
             self._admit(message, address, reply)
         except Refusal as refused:
-            self._replies.refuse(reply, refused)
+            if refused.code not in ELSEWHERE or not self._hands_over(message, is_refused=True):
+                self._replies.refuse(reply, refused)
+
+    def share_out(self) -> None:
+        """Hand over what waits for a hand, as far as others take it."""
+        if len(self.inbox) and self._hand_over is not None:
+            self.inbox.give_away(self._pass_on)
+
+    def _hands_over(self, message: Message, *, is_refused: bool) -> bool:
+        return self._hand_over is not None and self._hand_over(message, is_refused=is_refused)
+
+    def _pass_on(self, work: Work, *, is_refused: bool = False) -> bool:
+        """Hand a request over that was taken in, with what is left of its time."""
+        replies = [work.reply]
+        if work.key is not None:
+            replies = self.remembered.waiting(work.key) or replies
+        if work.terms.lease is not None or len(replies) > 1:
+            return False  # a lease is this node's; two who ask cannot both be named to another
+        now_ns = self._now_ns()
+        rest = with_rest(work.message, work.rest_ns(now_ns), now_ns - work.arrived_ns)
+        rest = replace(rest, receipt=replies[0].receipt)
+        if not self._hands_over(rest, is_refused=is_refused):
+            return False
+        if work.key is not None:
+            self.remembered.forget(work.key)
+        return True
 
     def close(self) -> None:
         """Answer what waits for a hand; what is in hand answers as it is cancelled."""
@@ -227,6 +264,9 @@ class RequestDesk:
 
     def _answer(self, work: Work, told: Answer | Refusal) -> None:
         """Send the answer to all who wait for it, and keep it for who asks again."""
+        is_for_others = isinstance(told, Refusal) and told.code in ELSEWHERE
+        if is_for_others and self._pass_on(work, is_refused=True):
+            return
         replies = [work.reply]
         if isinstance(told, Refusal):
             answer = encode_refusal(told, answer_id=work.reply.id)

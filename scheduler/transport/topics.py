@@ -15,7 +15,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from typing import Protocol
 
+from scheduler.config.mqtt import FLEET
 from scheduler.transport.refusal import bad_request
 
 TOPIC_MAX_BYTES = 1024
@@ -56,6 +58,16 @@ class Address:
     kind: str
     name: str
     id: str | None = None
+
+
+class Tree(Protocol):
+    """What is to be known of topics to answer the requests that come in by them."""
+
+    def read(self, topic: str) -> Address | None:
+        """What `topic` addresses, or None where it is no inbox of the tree."""
+
+    def result(self, address: Address, answer_id: str) -> str:
+        """Where an answer goes whose request named no response topic."""
 
 
 class Topics:
@@ -146,6 +158,9 @@ class ReplyRule:
 
     def _is_result(self, topic: str) -> bool:
         levels = topic[len(self._prefix) + 1 :].split("/")
+        if levels[0] == FLEET:
+            del levels[0]  # the name of the fleet stands where that of a node does
+            return len(levels) > 4 and levels[1] == "models" and levels[3] == "result"  # noqa: PLR2004 - FLEET/models/MODEL/result/ID
         is_of_model = len(levels) > 4 and levels[1] == "models" and levels[3] == "result"  # noqa: PLR2004 - NODE/models/MODEL/result/ID
         return is_of_model or (len(levels) > 2 and levels[1] == "results")  # noqa: PLR2004 - NODE/results/...
 

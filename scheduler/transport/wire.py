@@ -15,6 +15,8 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
 
 import aiomqtt
@@ -32,6 +34,7 @@ from scheduler.transport.packet import (
     encode_properties,
     packet_number,
 )
+from scheduler.transport.receipt import Receipt
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -81,10 +84,8 @@ class Wire(aiomqtt.Client):
         username: str | None,
         password: str | None,
         resumes: bool,
+        window: int | None = None,
     ) -> None:
-        connect = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
-        connect.SessionExpiryInterval = session_expiry_s
-        connect.MaximumPacketSize = packet_max_bytes
         super().__init__(
             host,
             port,
@@ -92,7 +93,7 @@ class Wire(aiomqtt.Client):
             protocol=aiomqtt.ProtocolVersion.V5,
             keepalive=keepalive_s,
             clean_start=not resumes,
-            properties=connect,
+            properties=_connect_properties(session_expiry_s, packet_max_bytes, window),
             will=_will(will),
             tls_context=tls,
             username=username,
@@ -103,6 +104,7 @@ class Wire(aiomqtt.Client):
         )
         self._override(self._client)
         self.unreadable = 0
+        self._gives_receipts = window is not None
         self._take = on_message
         self._published = on_published
         self.packet_max_bytes = 2**28
@@ -153,10 +155,17 @@ class Wire(aiomqtt.Client):
         Raises MqttError, also when the broker refuses a filter.
         """
         options = SubscribeOptions(qos=1, retainAsPublished=True)
+        if not filters:
+            return
         granted = await self.subscribe([(topic, options) for topic in filters])
         for topic, code in zip(filters, granted, strict=True):
             if getattr(code, "is_failure", False):
                 raise aiomqtt.MqttError(f"the broker refuses the subscription {topic}: {code}")
+
+    async def unlisten(self, filters: tuple[str, ...]) -> None:
+        """Unsubscribe. Raises MqttError."""
+        if filters:
+            await self.unsubscribe(list(filters))
 
     def post(self, message: Message) -> int | None:
         """Send; returns the packet's number, or None where it has gone out already.
@@ -184,18 +193,28 @@ class Wire(aiomqtt.Client):
             self._client._sock_close()  # noqa: SLF001 - aiomqtt leaves it open after some errors
 
     def _take_publish(self) -> MQTTErrorCode:
-        """Hand over the packet that was just read, and acknowledge it."""
+        """Hand over the packet that was just read, and acknowledge it unless it has a receipt."""
         packet = self._client._in_packet  # noqa: SLF001 - see above
         command, body = packet["command"], packet["packet"]
+        number = packet_number(command, body)
         try:
-            self._take(decode_publish(command, body))
+            message = decode_publish(command, body)
+            if number is not None and self._gives_receipts:
+                receipt = Receipt(partial(self._acknowledge, number))
+                self._take(replace(message, receipt=receipt))
+                return MQTT_ERR_SUCCESS
+            self._take(message)
         except MalformedPacketError as error:
             self.unreadable += 1
             _log.warning("a malformed message was dropped: %s", error)
         except Exception:  # noqa: BLE001 - raising here would cut the connection
             _log.exception("a message could not be taken in; it is dropped")
-        number = packet_number(command, body)
         return MQTT_ERR_SUCCESS if number is None else self._client._send_puback(number)  # noqa: SLF001
+
+    def _acknowledge(self, number: int) -> None:
+        """Acknowledge a packet of this connection, unless that is gone."""
+        if self._client.is_connected():
+            self._client._send_puback(number)  # noqa: SLF001 - see above
 
     def _handle_ack_or_refusal(self, cmd: Literal["PUBACK", "PUBCOMP"]) -> MQTTErrorCode:
         try:
@@ -267,7 +286,22 @@ class _Packed:
         return self._packed
 
 
+def _connect_properties(
+    session_expiry_s: int, packet_max_bytes: int, window: int | None
+) -> Properties:
+    connect = Properties(PacketTypes.CONNECT)  # type: ignore[no-untyped-call]
+    connect.SessionExpiryInterval = session_expiry_s
+    connect.MaximumPacketSize = packet_max_bytes
+    if window is not None:
+        connect.ReceiveMaximum = window
+    return connect
+
+
 def _will(message: Message | None) -> aiomqtt.Will | None:
     if message is None:
         return None
-    return aiomqtt.Will(message.topic, message.payload, message.qos, retain=message.retain)
+    properties = None
+    if message.expiry_s is not None:
+        properties = Properties(PacketTypes.WILLMESSAGE)  # type: ignore[no-untyped-call]
+        properties.MessageExpiryInterval = message.expiry_s
+    return aiomqtt.Will(message.topic, message.payload, message.qos, message.retain, properties)

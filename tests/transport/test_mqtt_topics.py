@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from scheduler.transport.fleet_topics import FleetTopics
 from scheduler.transport.refusal import Refusal
 from scheduler.transport.topics import Address, ReplyRule, Topics, read_id
 
@@ -51,7 +52,42 @@ def test_any_text_is_an_address_or_none(topic):
     assert address is None or address.kind in {"infer", "control", "leases"}
 
 
-OPEN = ["reply/me", "x", "robots/arm/1", "rota/rover-1/models/faces/result/7", "rotas/x"]
+FLEET = FleetTopics("rota", "rovers", "rover-1-12")
+
+
+@pytest.mark.parametrize(
+    ("topic", "address"),
+    [
+        (FLEET.infer("faces"), Address("infer", "faces")),
+        (FLEET.infer("faces", "7"), Address("infer", "faces", "7")),
+        (FLEET.handed_to("x", Address("infer", "faces", "7")), Address("infer", "faces", "7")),
+        (FLEET.record("x"), None),
+        (FLEET.end("x"), None),
+        (FLEET.result(Address("infer", "faces"), "7"), None),
+        ("rota/fleet/others/models/faces/infer", None),
+        ("rota/fleet/rovers/models/faces/infer/7/8", None),
+    ],
+)
+def test_what_is_asked_of_a_fleet_is_read_by_its_levels(topic, address):
+    assert FLEET.read(topic) == address
+
+
+@given(st.text())
+def test_any_text_is_a_request_to_a_fleet_or_none(text):
+    for topic in (text, f"rota/fleet/rovers/{text}", f"rota/fleet/rovers/nodes/{text}"):
+        address = FLEET.read(topic)
+        assert address is None or address.kind == "infer"
+        assert not (address and FLEET.member_of(topic))
+
+
+OPEN = [
+    "reply/me",
+    "x",
+    "robots/arm/1",
+    "rota/rover-1/models/faces/result/7",
+    "rota/fleet/rovers/models/faces/result/7",
+    "rotas/x",
+]
 CLOSED = [
     "",
     "a/#",
@@ -71,6 +107,11 @@ CLOSED = [
     "rota/rover-1/status",
     "rota/rover-1/models/faces/state",
     "rota/rover-1/models/faces/infer/result/7",
+    "rota/fleet/rovers/models/faces/infer",
+    "rota/fleet/rovers/nodes/rover-1-1234",
+    "rota/fleet/rovers/nodes/rover-1-1234/models/faces/infer",
+    "rota/fleet/results/nodes/rover-1-1234",
+    "rota/fleet/models/nodes/result/1",
 ]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from scheduler.core.amounts import Amounts, larger, plus, sized, total
+from scheduler.core.fit import declared_fit
 from scheduler.core.outcome import Reason, ReasonCode
 
 if TYPE_CHECKING:
@@ -20,22 +20,10 @@ def never(
 
     Decides on declared figures; the scheduler asks the parts of this with measured ones.
     """
-    resident = {pool: part.resident_bytes for pool, part in spec.footprint.items()}
-    loading = {pool: part.loading_bytes for pool, part in spec.footprint.items()}
-    running = {pool: part.running_bytes(items) for pool, part in spec.footprint.items()}
-    pinned = {
-        other.name: {pool: part.resident_bytes for pool, part in other.footprint.items()}
-        for other in specs.values()
-        if other.pinned and other.name != spec.name
-    }
-    usable = {
-        name: pool.budget_bytes - settings.overhead_bytes(name)
-        for name, pool in settings.pools.items()
-    }
     return (
         never_units(spec, settings.resources)
         or excluded_by_pin(spec, (other for other in specs.values() if other.pinned))
-        or never_fits(spec.name, larger(loading, plus(resident, running)), pinned, usable)
+        or declared_fit({**specs, spec.name: spec}, settings).why_not((spec.name,), items)
     )
 
 
@@ -61,23 +49,4 @@ def excluded_by_pin(spec: ModelSpec, pinned: Iterable[ModelSpec]) -> Reason | No
                 f"{spec.name} never loads: {other.name} is pinned and both are in the "
                 f"exclusive group {min(shared)}",
             )
-    return None
-
-
-def never_fits(
-    name: str, need: Amounts, pinned: Mapping[str, Amounts], usable: Amounts
-) -> Reason | None:
-    """More memory than the budget has beside what is pinned. `usable` is budget less overhead."""
-    taken = total(pinned.values())
-    for pool, amount in need.items():
-        if amount <= usable.get(pool, 0) - taken.get(pool, 0):
-            continue
-        holders = ", ".join(model for model, part in pinned.items() if part.get(pool, 0))
-        less = f" less {sized(taken[pool])} pinned by {holders}" if holders else ""
-        short = amount - usable.get(pool, 0) + taken.get(pool, 0)
-        return Reason(
-            ReasonCode.NEVER_FITS,
-            f"{name} never fits: needs {sized(amount)}, budget of {pool} is "
-            f"{sized(usable.get(pool, 0))}{less}; short by {sized(short)}",
-        )
     return None

@@ -192,6 +192,8 @@ def _(event: ev.LeaseEnded, state: State, now: int) -> None:
         _believe(state, engine, event.measured.get(engine.name, {}))
     if event.outcome is Outcome.COMPLETED and not event.errors:
         _ran_well(lease, now)
+    elif lease.revoking is not None and lease.revoking.code is ReasonCode.DEADLINE_PASSED:
+        lease.engines[0].figures.cut_short.add(now - lease.granted_ns, now)
     if event.out_of_memory and not lease.holds:
         ran_out_of_memory(state, lease)
     errors = dict(event.errors)

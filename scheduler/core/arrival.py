@@ -95,7 +95,7 @@ def starts_at_once(state: State, pending: Pending, now: int) -> bool:
         and not engine.spec.batch_wait_ns
         and state.is_quiet()
         and not state.timers.has_due(now)
-        and (pending.deadline_ns is None or too_late(pending, now) is None)
+        and (pending.deadline_ns is None or too_late(state, pending, now) is None)
         and all(state.units[name] >= count for name, count in engine.spec.uses.items())
         and all(
             amount <= 0 or amount <= state.ledger.pools[pool].free_bytes()
@@ -113,7 +113,7 @@ def watch_wait(state: State, request_id: int, now: int) -> None:
     if pending is None or pending.lease is not None:
         return
     if state.policy.refuses_late and pending.request.kind is not RequestKind.UNLOAD:
-        late = too_late(pending, now)
+        late = too_late(state, pending, now)
         if late is not None:
             state.finish(pending, Outcome.DEADLINE_MISSED, late)
             return

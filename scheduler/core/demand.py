@@ -63,6 +63,13 @@ class Demand:
             return max(now, self._last_ns + usual_ns)
         return now + usual_ns
 
+    def is_near(self, now: int, span_ns: int) -> bool:
+        """Whether a request came within the last `span_ns`, or is expected within the next."""
+        if self._last_ns is not None and now - self._last_ns < span_ns:
+            return True
+        next_ns = self.next_ns(now)
+        return next_ns is not None and next_ns - now < span_ns
+
     def silent_from_ns(self) -> int:
         """From when on nobody expects another request, if none comes until then."""
         return (self._last_ns or 0) + SILENT * self._longest_ns + 1

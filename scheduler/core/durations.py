@@ -32,9 +32,14 @@ class Durations:
 
         0 when fewer than `at_least` samples are known or the newest is too old to refuse work on.
         """
-        if len(self._samples) < at_least or now - self._last_ns > FORGOTTEN_AFTER_NS:
-            return 0
-        return min(self._samples)
+        return min(self._samples) if self._is_fresh(now, at_least) else 0
+
+    def recent_ns(self, now: int, at_least: int = 1) -> int:
+        """The median of what is remembered, 0 where `fastest_ns` is."""
+        return self.usual_ns() if self._is_fresh(now, at_least) else 0
+
+    def _is_fresh(self, now: int, at_least: int) -> bool:
+        return len(self._samples) >= at_least and now - self._last_ns <= FORGOTTEN_AFTER_NS
 
     def slowest_ns(self) -> int | None:
         """The longest remembered, None when nothing is: one in 17 is expected to take longer."""

@@ -52,9 +52,10 @@ class Engine:
     failed loads and losses in a row. `fresh` says that it was not used yet since its load, and
     `ahead` that it was loaded before anybody asked; of `loads_ahead` such loads `loads_ahead_used`
     were of use. `evicted_ns` is when it made room for others last, None once it is back. `forms`
-    are what is known of each form it may take, the best variant first; `figures` those of the one
-    that it has now, or takes next. `priority`, `pinned` and `disabled` (why) are as the mode has
-    them; `pinned_by_hand` is what the configuration or an operator said.
+    are the figures of each form it may take, the best variant first (`has_choice`: there are
+    several), and `figures` those of the form it has now, or takes next. `priority`, `pinned` and
+    `disabled` (why) are as the mode has them; `pinned_by_hand` is what the configuration or an
+    operator said.
     """
 
     __slots__ = (
@@ -68,6 +69,7 @@ class Engine:
         "figures",
         "forms",
         "fresh",
+        "has_choice",
         "hold",
         "instance",
         "loads_ahead",
@@ -91,6 +93,7 @@ class Engine:
         self.ref = EngineRef(spec.name, 0)
         self.forms = tuple(Figures(form, trust) for form in spec.forms)
         self.figures = self.forms[0]
+        self.has_choice = len(self.forms) > 1
         self.state = EngineState.UNLOADED
         self.instance = 0
         self.since_ns = 0
@@ -118,6 +121,11 @@ class Engine:
     def is_ready(self) -> bool:
         """In memory, and not going."""
         return self.state is EngineState.READY
+
+    @property
+    def sole_need(self) -> tuple[str, int, int] | None:
+        """Pool and bytes to load and to have run, where one pool and one form are all there is."""
+        return None if self.has_choice else self.figures.sole_need
 
     @property
     def is_idle(self) -> bool:

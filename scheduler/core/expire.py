@@ -103,6 +103,11 @@ def _prefetch(state: State, model: str, now: int) -> None:
     state.wanted[model] = state.engines[model]
 
 
+def _form(state: State, model: str, now: int) -> None:
+    del now
+    state.reviews[model] = state.engines[model]
+
+
 def _drain(state: State, subject: int, now: int) -> None:
     del subject, now
     reason = Reason(ReasonCode.SHUTTING_DOWN, "the scheduler is shutting down")
@@ -120,5 +125,6 @@ EFFECTS: dict[TimerKind, Callable[..., None]] = {
     TimerKind.KEEP_ALIVE: _keep_alive,
     TimerKind.BACKOFF: _backoff,
     TimerKind.PREFETCH: _prefetch,
+    TimerKind.FORM: _form,
     TimerKind.DRAIN: _drain,
 }

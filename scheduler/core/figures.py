@@ -20,11 +20,13 @@ class Figures:
 
     `measured` is the most bytes that an engine of this form was reliably seen to hold, per pool.
     `batch_limit` is the most items of a run since one failed for memory, None when none did;
-    `room_for` is in which epoch the budget was found to have room for how many.
+    `room_for` is in which epoch the budget was found to have room for how many; `cut_short` are
+    runs called off at their deadline, since the last that ended well.
     """
 
     __slots__ = (
         "batch_limit",
+        "cut_short",
         "form",
         "load_times",
         "measured",
@@ -47,6 +49,7 @@ class Figures:
         self.load_times = Durations()
         self.run_times = Durations()
         self.unload_times = Durations()
+        self.cut_short = Durations()
         self.workspace_bytes = self.running_bytes(1)
         self.sole_need: tuple[str, int, int] | None = None
         self._weigh()
@@ -64,6 +67,7 @@ class Figures:
     def ran_well(self, duration_ns: int, batch_max: int, now: int) -> None:
         """A run ended well. After sixteen of them one item more is tried."""
         self.run_times.add(duration_ns, now)
+        self.cut_short = Durations()
         if self.batch_limit is None:
             return
         self.runs_since += 1

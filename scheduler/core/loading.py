@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scheduler.core.amounts import shortage
+from scheduler.core.choice import Choice
 from scheduler.core.claim import Claimant, pin_claimant, to_come
 from scheduler.core.demand import MOMENT_NS
 from scheduler.core.engine import Engine, EngineState
-from scheduler.core.outcome import ReasonCode
-from scheduler.core.outlook import never_alone
+from scheduler.core.outcome import Reason, ReasonCode
+from scheduler.core.outlook import fit, never_alone
 from scheduler.core.prefetch import expect, is_wanted
-from scheduler.core.prospect import reload_ns
+from scheduler.core.prospect import reload_ns, service_ns
 
 if TYPE_CHECKING:
     from scheduler.core.room import Blocked, Room
@@ -25,9 +27,14 @@ class Loading:
         self.state = state
         self.room = room
         self.now = now
+        self.choice = Choice(state, room, now)
 
     def load_pins(self) -> None:
         """What is pinned belongs in memory, before anything that waits."""
+        misplaced = [engine for engine in self.state.pins.values() if self._is_misplaced(engine)]
+        self.state.pins_seen_in = -1 if misplaced else self.state.epoch
+        for engine in misplaced:
+            self.change(engine, f"{engine.name} has to leave more room to others")
         for engine in self.state.pins.values():
             if engine.state is not EngineState.UNLOADED or self.state.draining:
                 continue
@@ -36,9 +43,36 @@ class Loading:
             self.room.needed.add(engine.name)
             self.bring_in([engine], pin_claimant(engine, self.now), 1)
 
+    def _is_misplaced(self, engine: Engine) -> bool:
+        """Whether something does not fit while this pinned engine has the form that it has."""
+        if not engine.has_choice or not engine.in_memory:
+            return False
+        return fit(self.state).pinned[engine.name] is not engine.figures
+
+    def change(self, engine: Engine, why: str) -> None:
+        """Unload an engine that is to take another form, as soon as nobody uses it."""
+        self.room.stopped.add(engine.name)
+        if engine.is_idle:
+            self.state.unload(engine, Reason(ReasonCode.CHANGE_FORM, why), self.now)
+            self.room.returns(engine)
+
+    def review(self) -> None:
+        """Engines that could take a better form do so, when nobody waits for anything."""
+        for name, engine in list(self.state.reviews.items()):
+            if engine.run is not None and engine.condemned is None:
+                continue  # It is idle in a moment.
+            del self.state.reviews[name]
+            is_free = engine.is_idle and not self.state.queue and not self.state.draining
+            form = self.choice.better(engine) if is_free and not self.room.is_claimed else None
+            if form is not None:
+                self.change(engine, f"{name} becomes {form.form}, it was {engine.form}")
+                self.state.wanted[name] = engine
+
     def look_ahead(self) -> None:
         """What is expected to be wanted is loaded ahead, when nobody waits for memory."""
         for name, engine in list(self.state.wanted.items()):
+            if engine.in_memory:
+                continue
             if is_wanted(self.state, engine, self.now):
                 if not self.room.is_claimed and not self._rivals([engine], (engine,)):
                     self._load_ahead(engine)
@@ -46,6 +80,8 @@ class Loading:
                 del self.state.wanted[name]
 
     def _load_ahead(self, engine: Engine) -> None:
+        if engine.has_choice:
+            self.choice.take(engine, 1, None)
         need = to_come([engine], 1)
         if self.room.has(need):
             self._load(engine, ahead=True)
@@ -64,6 +100,8 @@ class Loading:
                 self.room.is_claimed = True
                 what = "needed" if rival.state is EngineState.READY else rival.state.value
                 return (ReasonCode.WAITS_FOR_EXCLUSIVE, f"{rival.name} of its group is {what}")
+        if any(engine.has_choice for engine in absent):
+            who = self._in_their_forms(absent, who, items, rivals)
         need = to_come(absent, items)
         if rivals or not self.room.has(need):
             return self.room.make(who, need, rivals)
@@ -72,6 +110,16 @@ class Loading:
         if who.pending is not None:  # Nobody waits to run on what is merely pinned.
             self.room.claim(shortage(need.later, need.now))
         return None
+
+    def _in_their_forms(
+        self, absent: list[Engine], who: Claimant, items: int, rivals: tuple[Engine, ...]
+    ) -> Claimant:
+        """Let each take the form in which it is to come."""
+        if len(who.engines) == 1:
+            self.choice.take(absent[0], items, who, rivals)
+        else:
+            self.choice.take_together(who.engines, items)
+        return replace(who, takes_ns=service_ns(who.engines))
 
     def _load(self, engine: Engine, *, ahead: bool = False) -> None:
         self.state.load(engine, self.now, ahead=ahead)

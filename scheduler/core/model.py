@@ -56,10 +56,20 @@ class Form:
     def __str__(self) -> str:
         return form_name(self.variant, self.device)
 
+    @property
+    def words(self) -> str:
+        """See `in_form`."""
+        return in_form(self.variant, self.device)
+
 
 def form_name(variant: str, device: str) -> str:
     """A form for people: `int8`, `cuda:1`, `int8 on cuda:1`; empty where there is no choice."""
     return " on ".join(part for part in (variant, device) if part)
+
+
+def in_form(variant: str, device: str) -> str:
+    """The same within a sentence: ` as int8`, ` on cuda:1`, ` as int8 on cuda:1`."""
+    return (f" as {variant}" if variant else "") + (f" on {device}" if device else "")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

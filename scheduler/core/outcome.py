@@ -59,6 +59,7 @@ class ReasonCode(str, Enum):
     KEEP_ALIVE_OVER = "keep_alive_over"
     ASKED_TO_UNLOAD = "asked_to_unload"
     OVER_BUDGET = "over_budget"
+    CHANGE_FORM = "change_form"
     # What a waiting request waits for.
     WAITS_FOR_ENGINE = "waits_for_engine"
     WAITS_FOR_LOAD = "waits_for_load"

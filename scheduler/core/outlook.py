@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from scheduler.core.admission import excluded_by_pin, never_fits, never_units
-from scheduler.core.amounts import larger, plus, shortage, total
+from scheduler.core.admission import excluded_by_pin, never_units
+from scheduler.core.amounts import plus, shortage, total
 from scheduler.core.engine import Engine, EngineState
+from scheduler.core.fit import Fit, never_fits
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.core.request import RequestKind
 
 if TYPE_CHECKING:
+    from scheduler.core.figures import Figures
     from scheduler.core.lease import Lease
     from scheduler.core.queue import Lane, Pending
+    from scheduler.core.request import Request
     from scheduler.core.state import State
 
 RUNS_TO_TRUST = 3
@@ -44,13 +48,16 @@ def never_alone(state: State, engines: tuple[Engine, ...], items: int = 1) -> Re
 
 def _judge(state: State, engines: tuple[Engine, ...], items: int) -> Reason | None:
     pins = [pin for pin in state.pins.values() if pin not in engines]
-    return judge(state, engines, items, pins)
+    return judge(state, engines, items, pins, fit(state))
 
 
 def judge(
-    state: State, engines: tuple[Engine, ...], items: int, pins: list[Engine]
+    state: State, engines: tuple[Engine, ...], items: int, pins: list[Engine], beside: Fit
 ) -> Reason | None:
-    """Why these engines could never serve a request of `items` beside `pins`, or None."""
+    """Why these engines could never serve a request of `items` beside `pins`, or None.
+
+    `beside` says what fits beside these pins.
+    """
     for index, engine in enumerate(engines):
         reason = (
             never_units(engine.spec, state.settings.resources)
@@ -59,11 +66,35 @@ def judge(
         )
         if reason is not None:
             return reason
-    steady = total(plus(e.resident_bytes(), e.running_bytes(items)) for e in engines)
-    need = larger(total(e.loading_bytes() for e in engines), steady)
-    pinned = {pin.name: pin.resident_bytes() for pin in pins}
-    names = " and ".join(engine.name for engine in engines)
-    return never_fits(names, need, pinned, usable_bytes(state))
+    return beside.why_not([engine.name for engine in engines], items)
+
+
+def fit(state: State) -> Fit:
+    """Which forms fit beside what is pinned, as things are counted in this epoch.
+
+    A pinned engine in memory keeps its form, if that fits.
+    """
+    if state.fit is None:
+        state.fit = fit_beside(state, list(state.pins.values()))
+    return state.fit
+
+
+def fit_beside(state: State, pins: Sequence[Engine]) -> Fit:
+    """Which forms fit beside these, if they were pinned."""
+    forms = {
+        name: _present_first(engine) if engine in pins else engine.forms
+        for name, engine in state.engines.items()
+        if not engine.removed
+    }
+    pinned = [pin.name for pin in sorted(pins, key=lambda pin: -pin.priority)]
+    out_of_use = {name for name, engine in state.engines.items() if engine.disabled}
+    return Fit(forms, pinned, usable_bytes(state), out_of_use)
+
+
+def _present_first(engine: Engine) -> tuple[Figures, ...]:
+    if not engine.in_memory:
+        return engine.forms
+    return (engine.figures, *(other for other in engine.forms if other is not engine.figures))
 
 
 def _never_under(state: State, lease: Lease, engine: Engine, items: int) -> Reason | None:
@@ -72,7 +103,9 @@ def _never_under(state: State, lease: Lease, engine: Engine, items: int) -> Reas
     if not more:
         return None
     held = total(plus(e.resident_bytes(), e.running_bytes(1)) for e in lease.engines)
-    pinned = {p.name: p.resident_bytes() for p in state.pins.values() if p not in lease.engines}
+    leased = {e.name for e in lease.engines}
+    places = fit(state).pinned
+    pinned = {p: places[p].resident_bytes() for p in places if p not in leased}
     return never_fits(engine.name, plus(held, more), pinned, usable_bytes(state))
 
 
@@ -97,11 +130,11 @@ def usable_bytes(state: State) -> dict[str, int]:
     }
 
 
-def too_late(pending: Pending, now: int) -> Reason | None:
+def too_late(state: State, pending: Pending, now: int) -> Reason | None:
     """Why a waiting request certainly misses its deadline, or None."""
     if pending.deadline_ns is None:
         return None
-    earliest_ns = _earliest_ns(pending, now)
+    earliest_ns = _earliest_ns(state, pending, now)
     if earliest_ns <= pending.deadline_ns:
         return None
     early, due = (earliest_ns - now) / 1e6, (pending.deadline_ns - now) / 1e6
@@ -109,32 +142,54 @@ def too_late(pending: Pending, now: int) -> Reason | None:
     return Reason(ReasonCode.DEADLINE_UNREACHABLE, detail)
 
 
-def too_late_from_ns(pending: Pending, now: int) -> int | None:
+def too_late_from_ns(state: State, pending: Pending, now: int) -> int | None:
     """From when on a request that waits certainly misses its deadline, or None if it has none."""
     if pending.deadline_ns is None:
         return None
-    return pending.deadline_ns - _load_ns(pending, now) - _run_ns(pending, now) + 1
+    return pending.deadline_ns - sum(_fastest_ns(state, pending, now)) + 1
 
 
-def _earliest_ns(pending: Pending, now: int) -> int:
+def _earliest_ns(state: State, pending: Pending, now: int) -> int:
     """When it could be answered, by the fastest load and run remembered."""
-    ready_ns = now + _load_ns(pending, now)
+    load_ns, run_ns = _fastest_ns(state, pending, now)
+    ready_ns = now + load_ns
     for engine in pending.lane.engines:
         if engine.state is EngineState.LOADING:
             ready_ns = max(ready_ns, engine.since_ns + engine.load_times.fastest_ns(now))
-    return ready_ns + _run_ns(pending, now)
+    return ready_ns + run_ns
 
 
-def _load_ns(pending: Pending, now: int) -> int:
-    """How long the loads take that have not begun."""
-    absent = [e for e in pending.lane.engines if e.state is EngineState.UNLOADED]
-    return max((engine.load_times.fastest_ns(now) for engine in absent), default=0)
+def _fastest_ns(state: State, pending: Pending, now: int) -> tuple[int, int]:
+    """How long the loads take that have not begun, and then the run; in the quickest form."""
+    request, engines = pending.request, pending.lane.engines
+    runs = request.kind is RequestKind.INFER
+    if runs and engines[0].state is not EngineState.UNLOADED:
+        return (0, fastest_run_ns(engines[0].figures, now))
+    quickest = [
+        min(
+            (_load_and_run_ns(f, now, runs=runs) for f in _open_forms(state, engine, request)),
+            key=sum,
+        )
+        for engine in engines
+        if engine.state is EngineState.UNLOADED
+    ]
+    return max(quickest, default=(0, 0))
 
 
-def _run_ns(pending: Pending, now: int) -> int:
-    if pending.request.kind is not RequestKind.INFER:
-        return 0
-    return pending.lane.engines[0].run_times.fastest_ns(now, at_least=RUNS_TO_TRUST)
+def _load_and_run_ns(figures: Figures, now: int, *, runs: bool) -> tuple[int, int]:
+    return (figures.load_times.fastest_ns(now), fastest_run_ns(figures, now) if runs else 0)
+
+
+def _open_forms(state: State, engine: Engine, request: Request) -> tuple[Figures, ...]:
+    """The forms in which the engine can serve this; all, when it is in none of them."""
+    if not engine.has_choice:
+        return engine.forms
+    return fit(state).possible(engine.name, request.items) or engine.forms
+
+
+def fastest_run_ns(figures: Figures, now: int) -> int:
+    """The fastest run of a form that is remembered, 0 when too few are."""
+    return figures.run_times.fastest_ns(now, at_least=RUNS_TO_TRUST)
 
 
 def transient_bytes(state: State) -> dict[str, int]:

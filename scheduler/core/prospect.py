@@ -11,6 +11,7 @@ from scheduler.core.policy import Candidate, loss
 if TYPE_CHECKING:
     from scheduler.core.amounts import Amounts
     from scheduler.core.engine import Engine
+    from scheduler.core.figures import Figures
 
 GUESSED_BYTES_PER_NS = 1
 """How fast an engine is thought to load before one load was seen: 1 GB/s, a warm page cache."""
@@ -18,8 +19,13 @@ GUESSED_BYTES_PER_NS = 1
 
 def reload_ns(engine: Engine) -> int:
     """How long it usually takes to have the engine back."""
-    seen_ns = engine.load_times.usual_ns()
-    return seen_ns or sum(engine.resident_bytes().values()) // GUESSED_BYTES_PER_NS
+    return load_ns(engine.figures)
+
+
+def load_ns(figures: Figures) -> int:
+    """How long a load of this form usually takes."""
+    seen_ns = figures.load_times.usual_ns()
+    return seen_ns or sum(figures.resident_bytes().values()) // GUESSED_BYTES_PER_NS
 
 
 def service_ns(engines: tuple[Engine, ...]) -> int:
@@ -38,17 +44,19 @@ def idle_from_ns(engine: Engine, now: int) -> int:
     return now
 
 
-def misses(engine: Engine, away_ns: int, until_next_ns: int) -> int:
+def misses(engine: Engine, away_ns: int, until_next_ns: int, figures: Figures | None = None) -> int:
     """How many of its requests would miss their deadlines if it were given away for `away_ns`.
 
     Those that come before it is back by more than their deadline; the next in `until_next_ns`,
-    the others at their usual distance.
+    the others at their usual distance. It comes back in the form of `figures`, or as it is.
     """
     deadline_ns = engine.spec.deadline_ns
     gap_ns = engine.demand.usual_ns()
     if deadline_ns is None or not gap_ns:
         return 0
-    back_ns = away_ns + reload_ns(engine) + engine.run_times.usual_ns()
+    back = figures or engine.figures
+    run_ns = back.run_times.usual_ns() or engine.run_times.usual_ns()
+    back_ns = away_ns + load_ns(back) + run_ns
     too_late_ns = back_ns - deadline_ns - until_next_ns
     return 0 if too_late_ns < 0 else too_late_ns // gap_ns + 1
 

@@ -97,7 +97,7 @@ class Room(Sparing):
 
     def _note_refusal(self, who: Claimant, need: Need, rivals: tuple[Engine, ...]) -> None:
         """Remember that this claimant was not given its memory, whatever takes its turn next."""
-        sole = who.engines[0].figures.sole_need
+        sole = who.engines[0].sole_need
         absent = who.engines[0].state is EngineState.UNLOADED and len(who.engines) == 1
         if sole is not None and absent and not rivals and not self.is_personal:
             pool = sole[0]
@@ -113,7 +113,7 @@ class Room(Sparing):
         Told without looking at the engines again: what is free only shrinks within a pass, and who
         comes later may not take out more of them. In doubt, False.
         """
-        need = lane.only.figures.sole_need if lane.only else None
+        need = lane.only.sole_need if lane.only else None
         if need is None:
             return False
         pool, loading, steady = need

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from scheduler.core.amounts import Amounts, fits, shortage
 from scheduler.core.batch import batch_of, most_items, waits_until_ns
+from scheduler.core.choice import misfits, review_later
 from scheduler.core.claim import (
     Need,
     claimant,
@@ -84,6 +85,7 @@ class Settling:
             if lane.entries:
                 insort(heads, (lane.head.key, lane), lo=index)
         self.loading.look_ahead()
+        self.loading.review()
         return self.room.wake_ns
 
     def _is_plain(self, lane: Lane) -> bool:
@@ -113,7 +115,7 @@ class Settling:
         """Look again when whoever waits here has come too late."""
         if not self.state.policy.refuses_late:
             return
-        late_ns = too_late_from_ns(head, self.now)
+        late_ns = too_late_from_ns(self.state, head, self.now)
         if late_ns is not None and head.request.kind is not RequestKind.UNLOAD:
             self.room.wake(late_ns)
 
@@ -141,12 +143,13 @@ class Settling:
             self.state.finish(head, Outcome.REJECTED, verdict)
             return True
         lane.judged_in = self.state.epoch
-        late = too_late(head, self.now) if self.state.policy.refuses_late else None
+        late = too_late(self.state, head, self.now) if self.state.policy.refuses_late else None
         if late is None:
             return False
         self.state.finish(head, Outcome.DEADLINE_MISSED, late)
         for engine in lane.engines:
             expect(self.state, engine, self.now)
+            review_later(self.state, engine, self.now)
         return True
 
     def _serve_unload(self, lane: Lane, head: Pending) -> bool:
@@ -186,6 +189,9 @@ class Settling:
     def _serve_run(self, lane: Lane, head: Pending) -> bool:
         blocked = None
         absent = []
+        for engine in misfits(self.state, lane.engines, head.request.items):
+            self._change(engine, head)
+            blocked = (ReasonCode.WAITS_FOR_UNLOAD, f"{engine.name} takes another form first")
         for engine in lane.engines:
             if engine.state is EngineState.UNLOADED:
                 absent.append(engine)
@@ -200,6 +206,15 @@ class Settling:
             return self._start(lane, head)
         lane.blocked = blocked or (ReasonCode.WAITS_FOR_LOAD, "its engine is being loaded")
         return False
+
+    def _change(self, engine: Engine, head: Pending) -> None:
+        """In the form that it has, this request can never be served."""
+        who = f"request {head.request.id}"
+        self.loading.change(
+            engine, f"{who} can never be served with {engine.name}{engine.form.words}"
+        )
+        if engine.hold is not None:
+            self.room.outrank(engine.hold, head.lane.importance(), who)
 
     def _wanted_before(self, lane: Lane) -> Blocked | None:
         """A run passes soon; a lease could keep the engine from who is before it for ever."""
@@ -223,7 +238,8 @@ class Settling:
             self.room.claim(shortage(steady, self.room.booked(engine)))
             return (ReasonCode.WAITS_FOR_LOAD, f"{name} is loading")
         if engine.state is EngineState.UNLOADING:
-            self.room.claim(to_come([engine], head.request.items).later)
+            least = self.loading.choice.least_bytes(engine, head.request.items)
+            self.room.claim(least or to_come([engine], head.request.items).later)
             return (ReasonCode.WAITS_FOR_UNLOAD, f"{name} is unloading first")
         return None
 

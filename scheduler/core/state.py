@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler.core.amounts import plus, total
+from scheduler.core.choice import review_later
 from scheduler.core.decisions import (
     Decision,
     FinishRequest,
@@ -33,6 +34,7 @@ from scheduler.core.timers import TimerKind, Timers
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from scheduler.core.fit import Fit
     from scheduler.core.settings import Settings
     from scheduler.core.witness import Witness
 
@@ -61,8 +63,11 @@ class State:
         self._lease_count = 0
         self.verdicts: dict[tuple[str, ...], Reason | None] = {}
         self.epoch = 0
+        self.fit: Fit | None = None
         self.pins: dict[str, Engine] = {}
         self.wanted: dict[str, Engine] = {}
+        self.reviews: dict[str, Engine] = {}
+        self.pins_seen_in = -1
         self.last_instances: dict[str, int] = {}
         self.witness: Witness | None = None
 
@@ -218,11 +223,10 @@ class State:
 
     def is_quiet(self) -> bool:
         """Nobody waits for anything, so there is nothing to decide but for who comes next."""
-        if self.queue or self.wanted:
+        if self.queue or self.wanted or self.reviews or self.ledger.is_overdrawn():
             return False
-        if self.pins and not all(pin.in_memory for pin in self.pins.values()):
-            return False
-        return not self.ledger.is_overdrawn()
+        are_placed = not self.pins or self.pins_seen_in == self.epoch
+        return are_placed and all(pin.in_memory for pin in self.pins.values())
 
     # -- engines ----------------------------------------------------------------------------
 
@@ -235,9 +239,10 @@ class State:
         self.ledger.book(("engine", engine.name), engine.loading_bytes())
         if engine.spec.load_timeout_ns is not None:
             self.timers.set(TimerKind.LOAD, engine.name, now + engine.spec.load_timeout_ns)
-        form = engine.form
-        load = LoadEngine(engine.name, engine.instance, form.variant, form.device, ahead)
-        self.decisions.append(load)
+        if engine.pinned and engine.has_choice:
+            self.reconsider()  # What it leaves to others depends on its form.
+        form = (engine.form.variant, engine.form.device)
+        self.decisions.append(LoadEngine(engine.name, engine.instance, *form, ahead))
 
     def loaded(self, engine: Engine, now: int) -> None:
         """The engine is there: shrink its booking to what stays."""
@@ -258,6 +263,7 @@ class State:
             self.unload(engine, reason, now)
         elif engine.spec.keep_alive_ns is not None and not engine.pinned:
             self.timers.set(TimerKind.KEEP_ALIVE, engine.name, now + engine.spec.keep_alive_ns)
+        review_later(self, engine, now)
 
     def must_go(self, engine: Engine) -> Reason | None:
         """Why the engine is to be unloaded whoever may want it, or None."""
@@ -289,7 +295,9 @@ class State:
         self.leaving.discard(engine.name)
         self.end_unloads(engine.name, Outcome.COMPLETED)
         self.ledger.release(("engine", engine.name))
-        for kind in (TimerKind.LOAD, TimerKind.KEEP_ALIVE):
+        if engine.pinned and engine.has_choice:
+            self.reconsider()
+        for kind in (TimerKind.LOAD, TimerKind.KEEP_ALIVE, TimerKind.FORM):
             self.timers.clear(kind, engine.name)
         if engine.removed:
             self.forget(engine)
@@ -335,6 +343,7 @@ class State:
     def reconsider(self) -> None:
         """Models, pins, budgets or measurements changed: forget what was found to never fit."""
         self.verdicts.clear()
+        self.fit = None
         self.epoch += 1
 
     def residue_bytes(self) -> dict[str, int]:

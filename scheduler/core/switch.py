@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from scheduler.core.arrival import priority_of
 from scheduler.core.decisions import AnnounceMode, RefuseMode
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
-from scheduler.core.outlook import judge, never_alone
+from scheduler.core.outlook import fit_beside, judge, never_alone
 from scheduler.core.prefetch import expect
 from scheduler.core.room import Room
 from scheduler.core.transition import plan
@@ -59,8 +59,10 @@ def _refusal(state: State, mode: Mode | None) -> Reason | None:
             detail = f"mode {mode.name} names {model}, and no model of that name is registered"
             return Reason(ReasonCode.UNKNOWN_MODEL, detail)
     pins = [engine for engine in state.engines.values() if engine.is_pinned_in(mode)]
+    beside = fit_beside(state, pins)
     for engine in pins if mode.pin else ():
-        reason = judge(state, (engine,), 1, [pin for pin in pins if pin is not engine])
+        others = [pin for pin in pins if pin is not engine]
+        reason = judge(state, (engine,), 1, others, beside)
         if reason is not None:
             return Reason(reason.code, f"mode {mode.name}: {reason}")
     return None

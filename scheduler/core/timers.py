@@ -20,6 +20,7 @@ class TimerKind(str, Enum):
     KEEP_ALIVE = "keep_alive"
     BACKOFF = "backoff"
     PREFETCH = "prefetch"
+    FORM = "form"
     DRAIN = "drain"
 
 
@@ -48,6 +49,10 @@ class Timers:
         if len(self._heap) > 64 + 4 * len(self._due):
             self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
             heapify(self._heap)
+
+    def is_set(self, kind: TimerKind, subject: int | str) -> bool:
+        """Whether there is such an alarm."""
+        return (kind, subject) in self._due
 
     def clear(self, kind: TimerKind, subject: int | str) -> None:
         """Forget the alarm, if there is one."""

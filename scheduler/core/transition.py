@@ -17,6 +17,7 @@ from scheduler.core.amounts import Amounts, larger, plus, shortage, sizes, total
 from scheduler.core.claim import Claimant, Need
 from scheduler.core.decisions import SwitchMode
 from scheduler.core.engine import Engine, EngineState
+from scheduler.core.outlook import fit
 from scheduler.core.prospect import service_ns
 
 if TYPE_CHECKING:
@@ -48,6 +49,9 @@ def plan(state: State, room: Room, now: int) -> Transition:
     """Plan the switch to the mode that is in force by now; nothing has been unloaded for it yet."""
     coming = [pin for pin in state.pins.values() if not pin.is_ready]
     absent = [pin for pin in coming if pin.state is not EngineState.LOADING]
+    for pin in absent:
+        if pin.state is EngineState.UNLOADED:
+            pin.take(fit(state).pinned[pin.name])
     who = _claimant(state, absent, now)
     victims: tuple[Engine, ...] = ()
     bound = Bound()

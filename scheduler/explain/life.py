@@ -21,6 +21,7 @@ from scheduler.core.events import (
     LeaseEnded,
     RequestCancelled,
 )
+from scheduler.core.model import in_form
 from scheduler.explain.moment import Moments
 from scheduler.explain.span import spoken
 
@@ -105,9 +106,9 @@ class Life:
 
     def _act(self, decision: Decision, now: int) -> str:
         match decision:
-            case LoadEngine(model, instance) if model in self.request.models:
+            case LoadEngine(model, instance, variant, device) if model in self.request.models:
                 self._loading[model, instance] = now
-                return f"{model} begins to load"
+                return f"{model} begins to load{in_form(variant, device)}"
             case UnloadEngine(model, instance, reason) if self._concerns(model, reason):
                 self._leaving[model, instance] = now
                 return f"{model} has to go: {reason}"

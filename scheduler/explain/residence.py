@@ -17,6 +17,7 @@ from scheduler.core.events import (
     ModeChanged,
     ModelRegistered,
 )
+from scheduler.core.model import in_form
 from scheduler.core.outcome import Outcome
 from scheduler.explain.span import spoken
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 class Stay:
     """One model's engine. `why` is the reason of its last unload, or the error it was lost by.
 
+    `form` says in words which form it has, where there is a choice.
+
     `load_ns` and `run_ns` are what its last load and its last good run took, 0 before the first.
     """
 
@@ -43,6 +46,7 @@ class Stay:
     why: Reason | str = ""
     load_ns: int = 0
     run_ns: int = 0
+    form: str = ""
 
     def enter(self, state: EngineState, now: int) -> None:
         """It is in another state from now on."""
@@ -64,7 +68,7 @@ class Stay:
         if self.state is EngineState.UNLOADING:
             return f"{name} was being unloaded, since {ago} ({self.why})"
         words = {EngineState.LOADING: "being loaded", EngineState.READY: "in memory"}
-        return f"{name} was {words[self.state]}, since {ago}"
+        return f"{name} was {words[self.state]}{self.form}, since {ago}"
 
 
 class Residence:
@@ -114,8 +118,8 @@ class Residence:
 
     def _see(self, decision: Decision, now: int) -> None:
         match decision:
-            case LoadEngine(model, instance) if stay := self.stays.get(model):
-                stay.instance = instance
+            case LoadEngine(model, instance, variant, device) if stay := self.stays.get(model):
+                stay.instance, stay.form = instance, in_form(variant, device)
                 stay.enter(EngineState.LOADING, now)
             case UnloadEngine(model, instance, reason) if stay := self._of(model, instance):
                 stay.why = reason

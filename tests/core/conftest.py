@@ -37,7 +37,7 @@ from scheduler.core.events import (
     TimerFired,
 )
 from scheduler.core.mode import Mode
-from scheduler.core.model import ModelSpec, PoolFootprint
+from scheduler.core.model import Form, ModelSpec, PoolFootprint, in_form
 from scheduler.core.outcome import Outcome
 from scheduler.core.request import Request, RequestKind
 from scheduler.core.scheduler import Scheduler
@@ -53,7 +53,7 @@ def text(decision: Decision) -> str:
     """A decision in a few words, so that a list of them reads like a list of orders."""
     match decision:
         case LoadEngine():
-            return f"load {decision.model}"
+            return f"load {decision.model}{in_form(decision.variant, decision.device)}"
         case UnloadEngine():
             return f"unload {decision.model}: {decision.reason.code.value}"
         case GrantLease():
@@ -83,6 +83,13 @@ def news_text(decision: Decision) -> str:
             without = f" without {', '.join(decision.missing)}" if decision.missing else ""
             return f"mode {decision.mode}{without}"
     raise AssertionError(decision)
+
+
+def form(variant: str, resident: int, pool: str = POOL, device: str = "", **more: int) -> Form:
+    """A form in one pool."""
+    sizes = {f"{key}_bytes": value for key, value in more.items()}
+    part = PoolFootprint(resident_bytes=resident, **sizes)
+    return Form(footprint={pool: part}, variant=variant, device=device)
 
 
 @contextmanager
@@ -157,7 +164,10 @@ class World:
             assert bare(self.slow.handle(event, self.now)) == bare(decisions)
 
     def model(self, name: str, resident: int = 100, **rules: Any) -> list[str]:
-        """Register a model; `peak`, `workspace` and `per_item` belong to its one pool."""
+        """Register a model; `peak`, `workspace` and `per_item` belong to its one pool.
+
+        `forms` are given instead of `resident` where there are several, see `form`.
+        """
         part = PoolFootprint(
             resident_bytes=resident,
             load_peak_bytes=rules.pop("peak", 0),
@@ -165,10 +175,19 @@ class World:
             per_item_bytes=rules.pop("per_item", 0),
         )
         footprint: Mapping[str, PoolFootprint] = rules.pop("footprint", {POOL: part})
+        first, *others = rules.pop("forms", [Form(footprint=footprint)])
         rules.setdefault("keep_alive_ns", None)
         if "exclusive" in rules:
             rules["exclusive"] = frozenset(rules["exclusive"])
-        return self.tell(ModelRegistered(ModelSpec(name=name, footprint=footprint, **rules)))
+        spec = ModelSpec(
+            name=name,
+            footprint=first.footprint,
+            variant=first.variant,
+            device=first.device,
+            alternatives=tuple(others),
+            **rules,
+        )
+        return self.tell(ModelRegistered(spec))
 
     def ask(self, *models: str, **request: Any) -> list[str]:
         """Let a request arrive; its id is `requests` afterwards. `deadline` is in ms from now."""
@@ -220,7 +239,7 @@ class World:
     def bring(self, *models: str) -> None:
         """Have engines in memory, idle and unasked for."""
         for model in models:
-            assert self.load(model)[0] == f"load {model}"
+            assert self.load(model)[0].startswith(f"load {model}")
             self.loaded(model)
 
     # -- time -------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from scheduler.core import decisions as de
 from scheduler.core import events as ev
+from scheduler.core.choice import NEAR_NS
 from scheduler.core.mode import Mode
-from scheduler.core.model import ModelSpec, PoolFootprint, QueueKeep
+from scheduler.core.model import Form, ModelSpec, PoolFootprint, QueueKeep
 from scheduler.core.outcome import Outcome, ReasonCode
 from scheduler.core.request import Request, RequestKind
 from scheduler.core.scheduler import Scheduler
@@ -22,7 +23,7 @@ from tests.core.conftest import bare, no_fast_paths
 
 MS = 1_000_000
 NAMES = "abcde"
-POOL_SETS = (("unified",), ("host", "cuda:0"))
+POOL_SETS = (("unified",), ("host", "cuda:0"), ("cuda:0", "cuda:1"))
 
 small = st.integers(0, 80)
 durations = st.sampled_from([500 * MS, 0, 1, 10 * MS, 3_000 * MS])
@@ -36,11 +37,26 @@ footprints = st.builds(
 
 
 @st.composite
+def forms(draw: st.DrawFn, pools: tuple[str, ...], variant: str) -> list[Form]:
+    """One variant: in its pools, or in each of its places."""
+    if len(pools) > 1 and draw(st.booleans()):
+        part = draw(footprints)
+        return [Form(footprint={p: part}, variant=variant, device=p) for p in pools]
+    footprint = {pool: draw(footprints) for pool in pools[: draw(st.integers(1, len(pools)))]}
+    return [Form(footprint=footprint, variant=variant)]
+
+
+@st.composite
 def specs(draw: st.DrawFn, name: str, pools: tuple[str, ...]) -> ModelSpec:
     """A model with any of the options there are."""
+    variants = draw(st.sampled_from([[""], [""], ["fp16", "int8"], ["fp32", "fp16", "int8"]]))
+    first, *others = [form for variant in variants for form in draw(forms(pools, variant))]
     return ModelSpec(
         name=name,
-        footprint={pool: draw(footprints) for pool in pools[: draw(st.integers(1, len(pools)))]},
+        footprint=first.footprint,
+        variant=first.variant,
+        device=first.device,
+        alternatives=tuple(others),
         priority=draw(st.sampled_from([0, 25, 50, 75, 100])),
         deadline_ns=draw(st.sampled_from([None, None, None, 10 * MS, 500 * MS])),
         keep_alive_ns=draw(st.one_of(st.none(), durations)),
@@ -68,21 +84,23 @@ class Book:
     removed: bool = False
     state: str = "unloaded"
     instance: int = 0
-    measured: dict[str, int] = field(default_factory=dict)
+    form: Form = field(default_factory=lambda: Form(footprint={}))
+    loaded_ns: int = 0
+    measured: dict[tuple[str, str], int] = field(default_factory=dict)
     run: int | None = None
     run_items: int = 0
     hold: int | None = None
     most_items: int = 99
 
     def resident(self, pool: str, trust: Trust) -> int:
-        declared = self.spec.footprint[pool].resident_bytes
-        seen = self.measured.get(pool)
+        declared = self.form.footprint[pool].resident_bytes
+        seen = self.measured.get((str(self.form), pool))
         if seen is None or trust is Trust.DECLARED:
             return declared
         return seen if trust is Trust.MEASURED else max(declared, seen)
 
     def bytes(self, pool: str, trust: Trust) -> int:
-        part = self.spec.footprint.get(pool)
+        part = self.form.footprint.get(pool)
         if part is None or self.state == "unloaded":
             return 0
         held = self.resident(pool, trust)
@@ -151,6 +169,7 @@ class AnyStory(RuleBasedStateMachine):
 
     def tell(self, event: ev.Event) -> list[de.Decision]:
         self.sound = False
+        self.waiting = self.scheduler.snapshot().waiting or isinstance(event, ev.RequestArrived)
         before = {pool: self.reserved(pool) for pool in self.pools}
         said = self.scheduler.handle(event, self.now)
         self.history.append((event, self.now, said))
@@ -180,16 +199,19 @@ class AnyStory(RuleBasedStateMachine):
 
     def note(self, decision: de.Decision) -> None:
         match decision:
-            case de.LoadEngine(model, instance):
+            case de.LoadEngine(model, instance, variant, device):
                 book = self.books[model]
                 assert book.state == "unloaded"
                 assert not self.is_disabled(model)
+                (book.form,) = [
+                    f for f in book.spec.forms if (f.variant, f.device) == (variant, device)
+                ]
                 assert instance > self.last_instances.get(model, 0)
                 book.state, book.instance = "loading", instance
                 self.last_instances[model] = instance
                 self.loading_bytes[model] = {
                     pool: max(part.load_peak_bytes, book.resident(pool, self.settings.trust))
-                    for pool, part in book.spec.footprint.items()
+                    for pool, part in book.form.footprint.items()
                 }
             case de.UnloadEngine(model, instance, reason):
                 book = self.books[model]
@@ -203,6 +225,8 @@ class AnyStory(RuleBasedStateMachine):
                         ReasonCode.OVER_BUDGET,
                         ReasonCode.EXTERNAL_PRESSURE,
                     }
+                elif reason.code is ReasonCode.CHANGE_FORM and not self.waiting:
+                    assert self.now >= book.loaded_ns + NEAR_NS, "it flips"
                 book.state = "unloading"
             case de.GrantLease():
                 self.note_grant(decision)
@@ -292,8 +316,9 @@ class AnyStory(RuleBasedStateMachine):
 
     def believe(self, book: Book, measured: Mapping[str, ev.Measurement]) -> None:
         for pool, seen in measured.items():
-            if seen.reliable and seen.bytes >= 0 and pool in book.spec.footprint:
-                book.measured[pool] = max(book.measured.get(pool, 0), seen.bytes)
+            if seen.reliable and seen.bytes > 0 and pool in book.form.footprint:
+                key = (str(book.form), pool)
+                book.measured[key] = max(book.measured.get(key, 0), seen.bytes)
 
     def some(self, state: str) -> bool:
         return any(book.state == state for book in self.books.values())
@@ -449,7 +474,7 @@ class AnyStory(RuleBasedStateMachine):
         if book is None:
             return
         measured = {} if seen is None else {self.pools[-1]: ev.Measurement(seen, sure)}
-        book.state = "ready"
+        book.state, book.loaded_ns = "ready", self.now
         self.believe(book, measured)
         self.tell(ev.EngineLoaded(book.spec.name, book.instance, measured))
 
@@ -531,7 +556,7 @@ class AnyStory(RuleBasedStateMachine):
             twice.append(ev.EngineLost(model, book.instance, "again"))
         assert self.tell(twice[what % len(twice)]) == []
 
-    @rule(ns=st.sampled_from([1, MS, 5 * MS, 100 * MS, 2_000 * MS]))
+    @rule(ns=st.sampled_from([1, MS, 5 * MS, 100 * MS, 2_000 * MS, 12_000 * MS]))
     def wait(self, ns: int) -> None:
         self.pass_time(self.now + ns)
 
@@ -612,7 +637,7 @@ class AnyStory(RuleBasedStateMachine):
         self.a_forgotten_model_has_left_the_books()
         for book in self.books.values():
             if book.state == "loading":
-                book.state = "ready"
+                book.state, book.loaded_ns = "ready", self.now
                 self.tell(ev.EngineLoaded(book.spec.name, book.instance))
                 return True
             if book.state == "unloading":

@@ -16,7 +16,7 @@ from scheduler.core.events import (
     TimerFired,
 )
 from scheduler.core.mode import Mode
-from scheduler.core.model import ModelSpec, QueueKeep
+from scheduler.core.model import Form, ModelSpec, PoolFootprint, QueueKeep
 from scheduler.core.outcome import Outcome, ReasonCode
 from scheduler.explain.moment import FIRST, LAST, Moments
 from scheduler.explain.nearest import Nearest
@@ -35,6 +35,7 @@ OF_ENGINES = {
     ReasonCode.KEEP_ALIVE_OVER,
     ReasonCode.ASKED_TO_UNLOAD,
     ReasonCode.OVER_BUDGET,
+    ReasonCode.CHANGE_FORM,
     ReasonCode.UNDER_DECLARED,
     ReasonCode.LEAK,
     ReasonCode.BATCH_HALVED,
@@ -315,3 +316,14 @@ def test_a_switch_of_modes_is_part_of_the_story(robot):
     assert told.endswith("- a mode in which its model is enabled")
     assert "a mode in which its model is enabled" in robot.told(refused)
     assert "infer a, priority 7, no deadline" in robot.told(later)
+
+
+def test_the_form_that_an_engine_takes_is_told(robot):
+    robot.model("a", 600)
+    small = Form(footprint={"unified": PoolFootprint(resident_bytes=300 * 2**20)}, variant="int8")
+    robot.model("b", 600, variant="fp16", alternatives=(small,))
+    robot.ask(0, "a")
+    asked, again = robot.ask(1000, "b"), robot.ask(2000, "b")
+    robot.run(3000)
+    assert "b begins to load as int8" in robot.told(asked)
+    assert "comes; b was in memory as int8, since" in robot.told(again)

@@ -8,6 +8,7 @@
               -> load a                       what is decided
               = unified 800/1000MiB; a loading; #1 waits_for_load      how things stand then
 
+A model that may take several forms says them between strokes, `model a fp16 600MiB / int8 300MiB`.
 An engine's instance is written behind its name from the second on: `a.2`. What is indented and each
 `(timer)`, a moment at which time alone changed something, is compared as it stands.
 `pytest tests/scenarios --rewrite` writes it anew; the difference is then read like any other.
@@ -28,7 +29,7 @@ import pytest
 from scheduler.core import decisions as de
 from scheduler.core import events as ev
 from scheduler.core.mode import Mode
-from scheduler.core.model import ModelSpec, PoolFootprint, QueueKeep
+from scheduler.core.model import Form, ModelSpec, PoolFootprint, QueueKeep, form_name, in_form
 from scheduler.core.outcome import Outcome, Reason
 from scheduler.core.request import Request, RequestKind
 from scheduler.core.scheduler import Scheduler
@@ -113,8 +114,34 @@ class Story:
         return []
 
     def register(self, name: str, words: list[str]) -> list[de.Decision]:
-        """`a 600MiB peak 800MiB`, in the first pool, or `a host 300MiB cuda:0 200MiB`."""
-        sizes = {}
+        """`a 600MiB peak 800MiB`, in the first pool, or `a host 300MiB cuda:0 200MiB`.
+
+        Forms are told apart by a stroke, `a fp16 600MiB / int8 300MiB`, places by commas,
+        `a 600MiB on cuda:0,cuda:1`. The rules of the model stand in any of them.
+        """
+        rules: dict[str, Any] = {"keep_alive_ns": None}
+        forms: list[Form] = []
+        for part in " ".join(words).split(" / "):
+            mine, options = self.forms(part.split())
+            forms += mine
+            for key, value in options.items():
+                rules |= rule(key, value)
+        first, *others = forms
+        spec = ModelSpec(
+            name=name,
+            footprint=first.footprint,
+            variant=first.variant,
+            device=first.device,
+            alternatives=tuple(others),
+            **rules,
+        )
+        return self.tell(ev.ModelRegistered(spec))
+
+    def forms(self, words: list[str]) -> tuple[list[Form], dict[str, str]]:
+        """One variant, once for each of its places, and the rules that stand behind it."""
+        variant, sizes = "", {}
+        if not words[0].endswith("MiB") and words[0] not in self.pools:
+            variant, *words = words
         if words[0].endswith("MiB"):
             words = [next(iter(self.pools)), *words]
         while words and words[0] in self.pools:
@@ -125,10 +152,11 @@ class Story:
         footprint = {
             pool: PoolFootprint(resident_bytes=resident, **more) for pool, resident in sizes.items()
         }
-        rules: dict[str, Any] = {"keep_alive_ns": None}
-        for key, value in options.items():
-            rules |= rule(key, value)
-        return self.tell(ev.ModelRegistered(ModelSpec(name=name, footprint=footprint, **rules)))
+        if "on" not in options:
+            return [Form(footprint=footprint, variant=variant)], options
+        (part,) = footprint.values()
+        devices = options.pop("on").split(",")
+        return [Form(footprint={d: part}, variant=variant, device=d) for d in devices], options
 
     # -- telling ----------------------------------------------------------------------------
 
@@ -210,7 +238,7 @@ class Story:
         """One line: the pools, units, engines, and who waits for what."""
         seen = self.scheduler.snapshot()
         units = [f"{name} in use: {count}" for name, count in seen.resources_in_use.items()]
-        engines = [f"{named(e.model, e.instance)} {how(e, seen)}" for e in seen.engines]
+        engines = [f"{named(e.model, e.instance)} {formed(e)}{how(e, seen)}" for e in seen.engines]
         of_mode = (
             [f"mode {seen.mode}{', switching' if seen.switching else ''}"] if seen.mode else []
         )
@@ -225,8 +253,9 @@ class Story:
     def sentence(self, decision: de.Decision) -> str:
         """A decision in words."""
         match decision:
-            case de.LoadEngine(model, instance, ahead=ahead):
-                return f"load {named(model, instance)}{' ahead' if ahead else ''}"
+            case de.LoadEngine(model, instance, variant, device, ahead):
+                form = in_form(variant, device)
+                return f"load {named(model, instance)}{form}{' ahead' if ahead else ''}"
             case de.UnloadEngine(model, instance, reason):
                 return f"unload {named(model, instance)}: {why(reason)}"
             case de.GrantLease():
@@ -300,6 +329,12 @@ def pools(seen: Snapshot) -> list[str]:
 def named(model: str, instance: int) -> str:
     """`a`, and `a.2` from the second load on."""
     return f"{model}.{instance}" if instance > 1 else model
+
+
+def formed(engine: EngineSnapshot) -> str:
+    """`(int8 on cuda:1) `, where there is a choice."""
+    form = form_name(engine.variant, engine.device)
+    return f"({form}) " if form else ""
 
 
 def how(engine: EngineSnapshot, seen: Snapshot) -> str:

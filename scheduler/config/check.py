@@ -8,7 +8,9 @@ from typing import TYPE_CHECKING
 
 from scheduler.config.config import Config, total_of
 from scheduler.core.admission import never
-from scheduler.core.amounts import sized
+from scheduler.core.amounts import sized, total
+from scheduler.core.fit import Fit, declared_fit, least_resident, most_bytes
+from scheduler.core.model import in_form
 
 if TYPE_CHECKING:
     from scheduler.core.model import ModelSpec
@@ -81,12 +83,13 @@ def _budgets(
 
 
 def _pinned(specs: Mapping[str, ModelSpec], settings: Settings) -> Iterator[Finding]:
+    places = declared_fit(specs, settings).pinned
     for pool, budget in settings.pools.items():
         usable = budget.budget_bytes - settings.overhead_bytes(pool)
         held = {
-            name: spec.footprint[pool].resident_bytes
-            for name, spec in specs.items()
-            if spec.pinned and pool in spec.footprint
+            name + places[name].form.words: places[name].resident_bytes()[pool]
+            for name in specs
+            if name in places and pool in places[name].form.footprint
         }
         share, names = sum(held.values()), ", ".join(held)
         if share > usable:
@@ -109,11 +112,7 @@ def _model(
     if reason is not None:
         yield Finding(str(reason), fatal=True)
         return
-    needs = ", ".join(
-        f"{sized(max(part.loading_bytes, part.resident_bytes + part.running_bytes(1)))} of {pool}"
-        for pool, part in spec.footprint.items()
-    )
-    yield Finding(f"{spec.name} fits: needs at most {needs}")
+    yield from _forms(spec, declared_fit(specs, settings))
     if spec.batch_max > 1 and never(spec, specs, settings, items=spec.batch_max) is not None:
         yield Finding(
             f"{spec.name}: a batch of {spec.batch_max} (batch.max) never fits; "
@@ -121,15 +120,67 @@ def _model(
         )
 
 
+def _forms(spec: ModelSpec, fit: Fit) -> Iterator[Finding]:
+    """Each form in which a model can be served, and why it cannot in the others."""
+    for variant in dict.fromkeys(form.variant for form in spec.forms):
+        there = [one for one in fit.open_to(spec.name) if one.form.variant == variant]
+        good = [one for one in there if one in fit.possible(spec.name, 1)]
+        if good:
+            places = [one.form.device for one in good if one.form.device]
+            where = f" on {' or '.join(places)}" if places else ""
+            needs = ", ".join(
+                f"{sized(amount)} of {'it' if pool in places and len(places) > 1 else pool}"
+                for pool, amount in most_bytes(good[:1], 1).items()
+            )
+            words = in_form(variant, "")
+            yield Finding(f"{spec.name}{words} fits{where}: needs at most {needs}")
+        for one in there:
+            if one not in good:
+                reason = fit.refusal((spec.name,), (one,), 1)
+                yield Finding(f"{reason}; it is served in other forms")
+
+
 def _together(specs: Mapping[str, ModelSpec], settings: Settings) -> Iterator[Finding]:
+    best = declared_fit(specs, settings)
+    first = total(best.open_to(name)[0].resident_bytes() for name in specs)
+    least = total(least_resident(best.open_to(name)) for name in specs)
+    placed = {pool for spec in specs.values() for pool in _places(spec)}
     for pool, budget in settings.pools.items():
+        if pool in placed:
+            continue
         usable = budget.budget_bytes - settings.overhead_bytes(pool)
-        need = sum(s.footprint[pool].resident_bytes for s in specs.values() if pool in s.footprint)
-        end = "they take turns" if need > usable else "all can be loaded at once"
+        need, small = first.get(pool, 0), least.get(pool, 0)
+        end = "they take turns" if small > usable else "all can be loaded at once"
+        if need > usable >= small:
+            end += f" in their smallest forms, with {sized(small)}"
         yield Finding(
             f"all models together need {sized(need)} of {pool}, the budget is "
             f"{sized(budget.budget_bytes)}{_less_overhead(settings, pool)}: {end}"
         )
+    if placed:
+        yield _spread(specs, settings, [pool for pool in settings.pools if pool in placed])
+
+
+def _places(spec: ModelSpec) -> set[str]:
+    """The pools between which there is a choice for a model, or none."""
+    return {form.device for form in spec.forms if form.device}
+
+
+def _spread(specs: Mapping[str, ModelSpec], settings: Settings, pools: list[str]) -> Finding:
+    """What all models need of the pools that some of them may choose from."""
+    need = sum(
+        min(
+            sum(form.footprint[pool].resident_bytes for pool in form.footprint if pool in pools)
+            for form in spec.forms
+        )
+        for spec in specs.values()
+    )
+    usable = sum(settings.pools[p].budget_bytes - settings.overhead_bytes(p) for p in pools)
+    end = "they take turns" if need > usable else "they may all be loaded at once"
+    return Finding(
+        f"all models together need at least {sized(need)} of {' and '.join(pools)}, which have "
+        f"{sized(usable)}: {end}"
+    )
 
 
 def _less_overhead(settings: Settings, pool: str) -> str:

@@ -5,9 +5,10 @@ from typing import Annotated, Any
 
 from pydantic import BeforeValidator, Field, field_validator
 
+from scheduler.config.device import DEFAULT_POOL
 from scheduler.config.memory import Memory, PoolConfig
 from scheduler.config.mode import ModeConfig, none_is_no_mode
-from scheduler.config.model import DEFAULT_POOL, Model, Rules
+from scheduler.config.model import Model, Rules
 from scheduler.config.mqtt import FLEET, Mqtt
 from scheduler.config.name import Name, host_node
 from scheduler.config.scheduling import Scheduling

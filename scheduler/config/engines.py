@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from pydantic import ValidationError
@@ -11,9 +12,11 @@ from scheduler.plugin import registry
 
 if TYPE_CHECKING:
     from scheduler.config.context import FileContext
+    from scheduler.config.document import KeyPath
     from scheduler.config.links import Links
     from scheduler.config.mistake import Mistakes
     from scheduler.config.model import Model
+    from scheduler.config.variant import Variant
     from scheduler.plugin.engine import EngineOptions, EnginePlugin
 
 
@@ -26,18 +29,27 @@ class Engines:
         self._mistakes = mistakes
         self._found: dict[str, type[EnginePlugin] | PluginError] = {}
 
-    def options(self, model: Model) -> EngineOptions | None:
-        """Return the options of a model, as its plugin wants them; None after a mistake."""
-        path = self._links.where(model.name, "engine")
-        if model.engine is None:
+    def options(self, model: Model, variant: Variant, index: int) -> EngineOptions | None:
+        """Return the options of a form of a model, as its plugin wants them; None after a mistake.
+
+        `variant` is complete; its `index` is 0 for the model as it is described beside the others.
+        """
+        own = model.variants[index - 1] if index else None
+        where: KeyPath = ("models", model.name, "variants", index - 1) if index else ()
+        is_named = own is not None and own.engine is not None
+        path = (*where, "engine") if is_named else self._links.where(model.name, "engine")
+        if variant.engine is None:
             if not any(map(self._mistakes.at, [("defaults",), ("defaults", "engine"), path])):
                 self._mistakes.add(path, "is missing; name an engine, such as onnxruntime")
             return None
-        plugin = self._find(model.engine)
+        plugin = self._find(variant.engine)
         if isinstance(plugin, PluginError):
             self._mistakes.add(path, str(plugin))
             return None
-        return self._validated(plugin, model)
+        at = (*(where or ("models", model.name)), "options")
+        is_added = own is not None and variant.engine == model.engine
+        keys = dict(own.options) if own is not None and is_added else None
+        return self._validated(plugin, variant, at, keys)
 
     def _find(self, engine: str) -> type[EnginePlugin] | PluginError:
         if engine not in self._found:
@@ -47,16 +59,27 @@ class Engines:
                 self._found[engine] = error
         return self._found[engine]
 
-    def _validated(self, plugin: type[EnginePlugin], model: Model) -> EngineOptions | None:
-        path = ("models", model.name, "options")
+    def _validated(
+        self,
+        plugin: type[EnginePlugin],
+        variant: Variant,
+        path: KeyPath,
+        own: Collection[str] | None,
+    ) -> EngineOptions | None:
+        """Note what is wrong with the options at `path`.
+
+        With `own`, the keys that stand there beside those of the model, only with these.
+        """
         if self._mistakes.at(path):
             return None
         try:
-            return plugin.Options.model_validate(model.options, context=self._context)
+            return plugin.Options.model_validate(variant.options, context=self._context)
         except ValidationError as error:
-            self._mistakes.add_details(error.errors(include_url=False), plugin.Options, path)
+            details = error.errors(include_url=False)
+            mine = [d for d in details if own is None or not d["loc"] or d["loc"][0] in own]
+            self._mistakes.add_details(mine, plugin.Options, path)
         except Exception as error:  # noqa: BLE001 - a plugin's validator may raise anything
             self._mistakes.add(
-                path, f"{model.engine} cannot read them: {type(error).__name__}: {error}"
+                path, f"{variant.engine} cannot read them: {type(error).__name__}: {error}"
             )
         return None

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from scheduler.config.device import DEFAULT_POOL, Device, family, places
 from scheduler.config.footprint import Footprint
 from scheduler.config.mistake import nearest
 from scheduler.config.mode import NO_MODE
-from scheduler.config.model import DEFAULT_POOL
 from scheduler.config.source import RECORDED, Arrivals, OriginKind
 
 if TYPE_CHECKING:
@@ -100,13 +100,38 @@ class Links:
 
     def _check_pools(self, name: str, model: Model) -> None:
         device = model.device or self._config.defaults.device
-        if device is not None:
-            self._known_pool(device, self.where(name, "device"))
-        if not isinstance(model.footprint, Footprint):
-            on_one_memory = list(self._config.memory.by_pool()) == [DEFAULT_POOL]
-            for pool in model.footprint:
-                if not (on_one_memory and _is_part(pool)):
-                    self._known_pool(pool, ("models", name, "footprint", pool))
+        self._check_device(device, self.where(name, "device"))
+        self._check_footprint(model.footprint, device, ("models", name, "footprint"))
+        for index, variant in enumerate(model.variants):
+            path = ("models", name, "variants", index)
+            if variant.device is not None:
+                self._check_device(variant.device, (*path, "device"))
+            place = variant.device or device
+            self._check_footprint(variant.footprint, place, (*path, "footprint"))
+
+    def _check_device(self, device: Device | None, path: KeyPath) -> None:
+        """Note what is no pool of the memory. A family of pools stands for all of them."""
+        pools = list(self._config.memory.by_pool())
+        for pool in () if device is None else places(device, pools):
+            self._known_pool(pool, path)
+
+    def _check_footprint(
+        self, footprint: Footprint | Mapping[str, Footprint], device: Device | None, path: KeyPath
+    ) -> None:
+        if isinstance(footprint, Footprint):
+            return
+        pools = list(self._config.memory.by_pool())
+        there = places(device, pools)
+        families = {family(pool) for pool in there}
+        for pool in footprint:
+            if pool in there and len(there) > 1:
+                self._mistakes.add(
+                    (*path, pool),
+                    f"{pool} is one of several places that it may be in; "
+                    f"write {family(pool) or 'one size'} for whichever it is",
+                )
+            elif not (pool in families or (pools == [DEFAULT_POOL] and _is_part(pool))):
+                self._known_pool(pool, (*path, pool))
 
     def _known_pool(self, pool: str, path: KeyPath) -> None:
         if self._declared("memory", "pools") != []:

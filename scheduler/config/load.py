@@ -10,12 +10,12 @@ from pydantic import ValidationError
 
 from scheduler.config.config import Config
 from scheduler.config.context import FileContext
+from scheduler.config.device import DEFAULT_POOL, placed
 from scheduler.config.document import Document, read_document
 from scheduler.config.engines import Engines
-from scheduler.config.footprint import on_one_memory
+from scheduler.config.footprint import Footprint, on_one_memory
 from scheduler.config.links import Links
 from scheduler.config.mistake import Mistakes
-from scheduler.config.model import DEFAULT_POOL
 from scheduler.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -90,15 +90,19 @@ def _take_out(detail: ErrorDetails, value: dict[str, Any], document: Document) -
         _holder(value, document.known_part(tuple(outer)))[last] = STAND_INS[last]
         return
     path = document.known_part(tuple(detail["loc"]))
-    positions = [index for index, part in enumerate(path) if isinstance(part, int)]
-    *around, key = path[: positions[0]] if positions else path
+    while isinstance(path[-1], int):  # Without one item, the others would have other places.
+        path = path[:-1]
+    *around, key = path
     _holder(value, around).pop(key, None)
 
 
 def _holder(value: Any, path: Sequence[Any]) -> dict[Any, Any]:
     """Return the mapping at `path`, or an empty one when an earlier removal took it."""
     for part in path:
-        value = value.get(part, {}) if isinstance(value, dict) else {}
+        if isinstance(value, list):
+            value = value[part]
+        else:
+            value = value.get(part, {}) if isinstance(value, dict) else {}
     return value if isinstance(value, dict) else {}
 
 
@@ -108,9 +112,24 @@ def _finished(config: Config, engines: Engines) -> dict[str, Model]:
     models = {}
     for name, written in config.models.items():
         model = written.with_defaults(config.defaults)
-        options = engines.options(model)
-        update: dict[str, Any] = {"device": model.device or pools[0], "options": options}
-        if pools == [DEFAULT_POOL] and isinstance(model.footprint, dict):
-            update["footprint"] = on_one_memory(model.footprint)
-        models[name] = model.model_copy(update=update)
+        first, *others = (
+            variant.model_copy(
+                update={
+                    "device": placed(variant.device, pools),
+                    "options": engines.options(model, variant, index),
+                    "footprint": _footprint_in(variant.footprint, pools),
+                }
+            )
+            for index, variant in enumerate(model.every_variant())
+        )
+        update = {key: getattr(first, key) for key in ("device", "options", "footprint")}
+        models[name] = model.model_copy(update={**update, "variants": others})
     return models
+
+
+def _footprint_in(
+    footprint: Footprint | dict[str, Footprint], pools: list[str]
+) -> Footprint | dict[str, Footprint]:
+    if isinstance(footprint, Footprint) or pools != [DEFAULT_POOL]:
+        return footprint
+    return on_one_memory(footprint)

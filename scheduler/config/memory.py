@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 from pydantic import Field, PlainValidator, ValidationInfo, model_validator
 
-from scheduler.config.model import DEFAULT_POOL
+from scheduler.config.device import DEFAULT_POOL
 from scheduler.config.name import PoolName
 from scheduler.config.section import Section
 from scheduler.config.units import Nanoseconds, PositiveDuration, Size, quoted, read_size

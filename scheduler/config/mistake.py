@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from scheduler.config.document import Document, KeyPath
 
-LATER = {"http", "variants", "host", "when"}
+LATER = {"http", "host", "when"}
 """Keys of the design that this version has not got."""
 
 _PLAIN_KEY = re.compile(r"[\w:-]+", re.ASCII)

@@ -1,12 +1,13 @@
 """A model as it is written: in a configuration, or in a program."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import Field, PlainValidator, StrictBool, StringConstraints
+from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
-from scheduler.config.footprint import Footprint, FootprintByPool
-from scheduler.config.name import Name, PoolName
+from scheduler.config.device import DEFAULT_POOL, Device, placed
+from scheduler.config.footprint import FootprintByPool
+from scheduler.config.name import Name
 from scheduler.config.priority import Priority
 from scheduler.config.section import FROM_KEY, Count, Section
 from scheduler.config.units import (
@@ -14,12 +15,9 @@ from scheduler.config.units import (
     DurationOrForever,
     Nanoseconds,
     PositiveDurationOrNone,
-    quoted,
 )
-from scheduler.core.model import SECOND_NS, ModelSpec, PoolFootprint, QueueKeep
-from scheduler.plugin.engine import EngineOptions
-
-DEFAULT_POOL = "unified"
+from scheduler.config.variant import EngineName, Options, Variant, footprint_on, merged
+from scheduler.core.model import SECOND_NS, Form, ModelSpec, PoolFootprint, QueueKeep
 
 
 class Queue(Section):
@@ -43,8 +41,8 @@ class Rules(Section):
     nanoseconds, and None is `none` or `forever`.
     """
 
-    engine: Annotated[str, StringConstraints(strict=True, min_length=1)] | None = None
-    device: PoolName | None = None
+    engine: EngineName | None = None
+    device: Device | None = None
     priority: Priority = 50
     deadline: PositiveDurationOrNone = None
     keep_alive: DurationOrForever = Nanoseconds(300 * SECOND_NS)
@@ -59,28 +57,34 @@ class Rules(Section):
     backoff: Duration = Nanoseconds(SECOND_NS)
 
 
-def _read_options(value: object) -> Mapping[str, Any] | EngineOptions:
-    if isinstance(value, EngineOptions):
-        return value
-    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
-        raise ValueError(f"{quoted(value)} is not a mapping; write {{key: value}}")
-    return dict(value)
-
-
 class Model(Rules):
     """A model: its name, engine, options, footprint and rules, with the keys of the configuration.
 
     `engine` names a plugin (an entry point of `rota.engines`, or `module.path:Class`), `options`
     are the plugin's own. `footprint` is a size, a `Footprint`, or a mapping from pools to either;
-    the first two mean the pool of `device`. Raises pydantic's ValidationError.
+    the first two mean the pool of `device`. `variants` are other forms of it, the best first; the
+    model as it is described here is the best of all, and called `variant` among them. Raises
+    pydantic's ValidationError.
     """
 
     name: Annotated[Name, FROM_KEY]
-    options: Annotated[Mapping[str, Any] | EngineOptions, PlainValidator(_read_options)] = Field(
-        default_factory=dict
-    )
+    options: Options = Field(default_factory=dict)
     footprint: FootprintByPool
     pinned: StrictBool = False
+    variant: Name = "default"
+    variants: list[Variant] = Field(default_factory=list)
+
+    @field_validator("variants")
+    @classmethod
+    def _have_names_of_their_own(cls, value: list[Variant], info: ValidationInfo) -> list[Variant]:
+        names = [info.data.get("variant"), *(variant.name for variant in value)]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(
+                f'"{twice}" names two forms of it; give each a name of its own (the model as it is '
+                f'described beside them is called "{names[0]}", see variant)'
+            )
+        return value
 
     def with_defaults(self, defaults: Rules) -> "Model":
         """Take from `defaults` what this model does not say itself, in `queue` and `batch` too."""
@@ -92,17 +96,86 @@ class Model(Rules):
                 update[key] = mine.model_copy(update=said)
         return self.model_copy(update=update)
 
+    def on(self, pools: Sequence[str]) -> "Model":
+        """Return this model with each family of pools that it names as the pools there are."""
+        variants = [
+            variant.model_copy(update={"device": placed(variant.device, pools)})
+            if variant.device is not None
+            else variant
+            for variant in self.variants
+        ]
+        device = None if self.device is None else placed(self.device, pools)
+        return self.model_copy(update={"device": device, "variants": variants})
+
+    def as_variant(self, name: str) -> "Model":
+        """Return this model as it is without the variants that are better than this one."""
+        every = self.every_variant()
+        index = next(place for place, variant in enumerate(every) if variant.name == name)
+        best = every[index]
+        return self.model_copy(
+            update={
+                "variant": best.name,
+                "engine": best.engine,
+                "options": best.options,
+                "device": best.device,
+                "footprint": best.footprint,
+                "variants": every[index + 1 :],
+            }
+        )
+
+    def every_variant(self) -> list[Variant]:
+        """The forms of this model, the first included, each with all that holds for it."""
+        first = Variant(
+            name=self.variant,
+            engine=self.engine,
+            options=self.options,
+            device=self.device,
+            footprint=self.footprint,
+        )
+        return [first, *(self._completed(variant) for variant in self.variants)]
+
+    def _completed(self, variant: Variant) -> Variant:
+        is_same = variant.engine is None or variant.engine == self.engine
+        update = {
+            "engine": variant.engine or self.engine,
+            "device": variant.device or self.device,
+            "options": merged(variant.options, self.options) if is_same else variant.options,
+        }
+        return variant.model_copy(update=update)
+
+    def forms(self, default_pool: str = DEFAULT_POOL) -> list[Form]:
+        """Every variant in each of its places, as the core counts them.
+
+        `default_pool` is the device of a model without one.
+        """
+        placed = [
+            (variant, device)
+            for variant in self.every_variant()
+            for device in _devices(variant.device or default_pool)
+        ]
+        has_places = len({device for _, device in placed}) > 1
+        return [
+            Form(
+                footprint=footprint_on(variant.footprint, device),
+                variant=variant.name if self.variants else "",
+                device=device if has_places else "",
+            )
+            for variant, device in placed
+        ]
+
     def pool_footprints(self, default_pool: str = DEFAULT_POOL) -> dict[str, PoolFootprint]:
-        """Return the footprint by pool; `default_pool` is the device of a model without one."""
-        if isinstance(self.footprint, Footprint):
-            return {self.device or default_pool: self.footprint.to_pool()}
-        return {pool: footprint.to_pool() for pool, footprint in self.footprint.items()}
+        """Return the footprint of the first form by pool; `default_pool` as in `forms`."""
+        return dict(self.forms(default_pool)[0].footprint)
 
     def to_spec(self, default_pool: str = DEFAULT_POOL) -> ModelSpec:
-        """Return what the core knows of this model; `default_pool` as in `pool_footprints`."""
+        """Return what the core knows of this model; `default_pool` as in `forms`."""
+        first, *others = self.forms(default_pool)
         return ModelSpec(
             name=self.name,
-            footprint=self.pool_footprints(default_pool),
+            footprint=first.footprint,
+            variant=first.variant,
+            device=first.device,
+            alternatives=tuple(others),
             priority=self.priority,
             deadline_ns=self.deadline,
             keep_alive_ns=self.keep_alive,
@@ -123,3 +196,7 @@ class Model(Rules):
 
 def _said_only_by(one: Section, other: Section) -> dict[str, Any]:
     return {key: getattr(one, key) for key in one.model_fields_set - other.model_fields_set}
+
+
+def _devices(device: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (device,) if isinstance(device, str) else device

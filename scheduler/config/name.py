@@ -20,7 +20,8 @@ def _read_name(value: object) -> str:
     return _matching(value, _NAME, "letters, digits, _ . and -")
 
 
-def _read_pool_name(value: object) -> str:
+def read_pool_name(value: object) -> str:
+    """Read the name of a pool, or of a family of pools. Raises ValueError."""
     return _matching(value, _POOL_NAME, "letters, digits, _ . : and -")
 
 
@@ -43,5 +44,5 @@ def host_node() -> str:
 
 Name = Annotated[str, PlainValidator(_read_name)]
 """ASCII letters, digits, `_`, `.` and `-`: a name is part of topics, URLs and file names."""
-PoolName = Annotated[str, PlainValidator(_read_pool_name)]
+PoolName = Annotated[str, PlainValidator(read_pool_name)]
 """As `Name`, with `:` for devices (`cuda:0`)."""

@@ -59,7 +59,7 @@ class Fit:
             self._possible[key] = tuple(
                 figures
                 for figures in self.open_to(model)
-                if self._refusal((model,), (figures,), items) is None
+                if self.refusal((model,), (figures,), items) is None
             )
         return self._possible[key]
 
@@ -70,7 +70,8 @@ class Fit:
         """
         if self.together(models, items) is not None:
             return None
-        return self._refusal(models, tuple(self._nearest(model) for model in models), items)
+        nearest = tuple(self._nearest(model) for model in models)
+        return self.refusal(models, nearest, items, even=True)
 
     def open_to(self, model: str) -> Sequence[Figures]:
         """The forms that a model may take: a pinned one has its place."""
@@ -85,7 +86,7 @@ class Fit:
     ) -> tuple[Figures, ...] | None:
         """The first of all ways to go on from `chosen` that fits; what is chosen only grows."""
         loaded = tuple(present.values())
-        if chosen and self._refusal(models, chosen, items, loaded) is not None:
+        if chosen and self.refusal(models, chosen, items, loaded) is not None:
             return None
         if len(chosen) == len(models):
             return chosen
@@ -96,18 +97,25 @@ class Fit:
                 return found
         return None
 
-    def _refusal(
+    def refusal(
         self,
         models: Sequence[str],
         chosen: tuple[Figures, ...],
         items: int,
         loaded: Sequence[Figures] = (),
+        *,
+        even: bool = False,
     ) -> Reason | None:
+        """Why these models can never serve a request of `items` in these forms, or None.
+
+        Those that are `loaded` need not be loaded. `even` says that other forms fit no better.
+        """
         held = {name: one.resident_bytes() for name, one in self.pinned.items()}
         for model in models:
             held.pop(model, None)
         names = " and ".join(models)
         words = " and".join(one.form.words for one in chosen if one.form.words)
+        words = f", not even{words}" if even and words else words
         need = most_bytes(chosen, items, loaded)
         return never_fits(names, need, held, self._usable, words)
 
@@ -209,7 +217,7 @@ def never_fits(
 ) -> Reason | None:
     """More memory than the budget has beside what is pinned. `usable` is budget less overhead.
 
-    `words` say in which of several forms it is nearest to fitting, see `in_form`.
+    `words` say in which of several forms, see `in_form`.
     """
     taken = total(pinned.values())
     for pool, amount in need.items():
@@ -220,7 +228,7 @@ def never_fits(
         short = amount - usable.get(pool, 0) + taken.get(pool, 0)
         return Reason(
             ReasonCode.NEVER_FITS,
-            f"{name} never fits{f', not even{words}' if words else ''}: needs {sized(amount)}, "
+            f"{name} never fits{words}: needs {sized(amount)}, "
             f"budget of {pool} is {sized(usable.get(pool, 0))}{less}; short by {sized(short)}",
         )
     return None

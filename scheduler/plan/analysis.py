@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from scheduler.config.source import Arrivals
 from scheduler.core.model import PRIORITY_CRITICAL, SECOND_NS
 from scheduler.plan.bound import Stream, worst_answer_ns
-from scheduler.sim.times import written_times
+from scheduler.sim.times import times_by_form, written_times
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -89,11 +89,12 @@ class Analysis:
             return f"the policy {self._settings.policy} knows no priorities"
         if not model.pinned:
             return "it is not pinned"
+        if len(model.forms(self._pool)) > 1:
+            return "it can change its form"
         need: dict[str, int] = {}
         for other in self._models.values():
-            for pool, part in other.pool_footprints(self._pool).items():
-                running = part.resident_bytes + part.running_bytes(other.batch.max)
-                need[pool] = need.get(pool, 0) + max(part.loading_bytes, running)
+            for pool, amount in _most_bytes(other, self._pool).items():
+                need[pool] = need.get(pool, 0) + amount
         for pool, amount in need.items():
             budget = self._settings.pools[pool].budget_bytes - self._settings.overhead_bytes(pool)
             if amount > budget:
@@ -108,7 +109,7 @@ class Analysis:
             users = [other for other in self._models.values() if name in other.uses]
             if any(other.uses[name] < self._settings.resources.get(name, 0) for other in users):
                 return f"several can run on {name} at a time"
-            if any(written_times(other) is None for other in users):
+            if any(None in times_by_form(other).values() for other in users):
                 return f"the run times of those who use {name} are not written down"
         return "" if written_times(model) else "its run times are not written down"
 
@@ -125,6 +126,8 @@ class Analysis:
                 return f"requests of {source.model} do not come at a steady rate"
             if not model.pinned or source.lease is not None:
                 return f"requests of {source.model} can gather while they wait for it"
+            if len(model.forms(self._pool)) > 1:
+                return f"{source.model} can change its form"
             if model.batch.wait:
                 return f"{source.model} waits for its batches"
         return ""
@@ -155,8 +158,8 @@ class Analysis:
 
     def _run_ns(self, source: SourceConfig) -> int:
         model = self._models[source.model]
-        times = written_times(model)
-        return 0 if times is None else times.run_ns(model.batch.max)
+        times = [one for one in times_by_form(model).values() if one is not None]
+        return max((one.run_ns(model.batch.max) for one in times), default=0)
 
 
 def deadline_of(source: SourceConfig, model: Model) -> int | None:
@@ -164,3 +167,13 @@ def deadline_of(source: SourceConfig, model: Model) -> int | None:
     if source.deadline is None and "deadline" not in source.model_fields_set:
         return model.deadline
     return source.deadline
+
+
+def _most_bytes(model: Model, pool: str) -> dict[str, int]:
+    """What a model takes of each pool at most, in whichever form."""
+    most: dict[str, int] = {}
+    for form in model.forms(pool):
+        for name, part in form.footprint.items():
+            running = part.resident_bytes + part.running_bytes(model.batch.max)
+            most[name] = max(most.get(name, 0), part.loading_bytes, running)
+    return most

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import TYPE_CHECKING
-
-from scheduler.core.amounts import total
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
-    from scheduler.core.model import ModelSpec
+    from scheduler.core.model import ModelSpec, PoolFootprint
     from scheduler.core.settings import Settings
 
 MIB = 1024**2
@@ -26,29 +25,42 @@ def with_budget(settings: Settings, pool: str, budget_bytes: int) -> Settings:
 
 
 def least_bytes(specs: Iterable[ModelSpec], settings: Settings, pool: str) -> int:
-    """The budget of `pool` below which some model never fits: a lower end for the search."""
-    parts = {spec.name: spec.footprint[pool] for spec in specs if pool in spec.footprint}
-    pinned = {spec.name for spec in specs if spec.pinned} & set(parts)
-    held = sum(parts[name].resident_bytes for name in pinned)
+    """The budget of `pool` below which some model never fits: a lower end for the search.
+
+    Of a model with several forms the least that one of them takes.
+    """
+    specs = tuple(specs)
+    resident = {spec.name: min(_parts(spec, pool, _resident)) for spec in specs}
+    held = sum(resident[spec.name] for spec in specs if spec.pinned)
     needs = [held]
-    for name, part in parts.items():
-        others = held - (part.resident_bytes if name in pinned else 0)
-        steady = part.resident_bytes + part.running_bytes(1)
-        needs.append(others + max(part.loading_bytes, steady))
+    for spec in specs:
+        others = held - (resident[spec.name] if spec.pinned else 0)
+        needs.append(others + min(_parts(spec, pool, _one_run)))
     return settings.overhead_bytes(pool) + max(needs)
 
 
 def ample_bytes(specs: Iterable[ModelSpec], settings: Settings, pool: str) -> int:
     """The budget of `pool` with which all models load and run at once: more helps nobody."""
-    most = total({pool: _most(spec, pool)} for spec in specs)
-    return settings.overhead_bytes(pool) + most.get(pool, 0)
+    most = sum(max(_parts(spec, pool, partial(_most, items=spec.batch_max))) for spec in specs)
+    return settings.overhead_bytes(pool) + most
 
 
-def _most(spec: ModelSpec, pool: str) -> int:
-    part = spec.footprint.get(pool)
-    if part is None:
-        return 0
-    return max(part.loading_bytes, part.resident_bytes + part.running_bytes(spec.batch_max))
+def _parts(spec: ModelSpec, pool: str, size: Callable[[PoolFootprint], int]) -> list[int]:
+    """What each form of a model takes of `pool`."""
+    parts = [form.footprint.get(pool) for form in spec.forms]
+    return [0 if part is None else size(part) for part in parts]
+
+
+def _resident(part: PoolFootprint) -> int:
+    return part.resident_bytes
+
+
+def _one_run(part: PoolFootprint) -> int:
+    return _most(part, 1)
+
+
+def _most(part: PoolFootprint, items: int) -> int:
+    return max(part.loading_bytes, part.resident_bytes + part.running_bytes(items))
 
 
 def smallest_bytes(suffices: Callable[[int], bool], least: int, enough: int) -> int:

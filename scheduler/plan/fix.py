@@ -38,9 +38,10 @@ class _Change:
 
 
 def fixes(config: Config, settings: Settings, conditions: Conditions, trial: Trial) -> list[Fix]:
-    """Every pin and every lower rate that leaves fewer unmet than `trial` did, best first.
+    """Every change that leaves fewer unmet than `trial` did, the best first.
 
-    At most `MOST_TRIALS` are tried, those of the models that miss most first.
+    Pins, smaller variants and lower rates are tried, at most `MOST_TRIALS` in all, those of the
+    models that miss most first.
     """
     found: dict[str, Fix] = {}
     trials = 0
@@ -64,6 +65,7 @@ def _changes(
         key=lambda name: -trial.models[name].unmet,
     )
     yield from _pins(config, settings, suffering)
+    yield from _variants(config, suffering)
     if from_sources:
         yield from _rates(config, suffering)
 
@@ -86,6 +88,16 @@ def _pins(config: Config, settings: Settings, suffering: list[str]) -> Iterator[
         specs = {key: one.to_spec(first_pool) for key, one in changed.models.items()}
         if not any(never(spec, specs, settings) for spec in specs.values()):
             yield _Change(f"pin {name}", f"pin {name}", changed)
+
+
+def _variants(config: Config, suffering: list[str]) -> Iterator[_Change]:
+    """Smaller forms from the start, of the models that miss first: others can have their room."""
+    for name in [*suffering, *(name for name in config.models if name not in suffering)]:
+        model = config.models[name]
+        for variant in model.variants:
+            models = {**config.models, name: model.as_variant(variant.name)}
+            words = f"{name} as {variant.name} at best"
+            yield _Change(f"variant {name}", words, config.model_copy(update={"models": models}))
 
 
 def _rates(config: Config, suffering: list[str]) -> Iterator[_Change]:

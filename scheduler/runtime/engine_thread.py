@@ -63,8 +63,8 @@ class EngineThread:
     """Starts on construction, loads at once, ends after `unload`.
 
     `make` makes the plugin's object; `start` runs a function in a thread of its own; `post` runs a
-    callback on the event loop; `now_ns` is the runtime's clock. Raises RuntimeError when the system
-    has no thread left.
+    callback on the event loop; `now_ns` is the runtime's clock; `form` are its variant and its
+    device, as the core names them. Raises RuntimeError when the system has no thread left.
     """
 
     def __init__(
@@ -78,9 +78,11 @@ class EngineThread:
         post: Callable[..., None],
         activity: Activity,
         now_ns: Callable[[], int],
+        form: tuple[str, str] = ("", ""),
     ) -> None:
         self.model = model
         self.instance = instance
+        self.form = form
         self.answered_ns: int | None = None
         """When the thread last said something that the loop has not heard yet."""
         self._make = make

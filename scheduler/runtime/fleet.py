@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import TYPE_CHECKING, Any, Protocol
 
 from scheduler.core.events import (
@@ -68,17 +69,19 @@ class Fleet:
     def load(self, decision: LoadEngine) -> None:
         """Start an engine's thread."""
         model, instance = decision.model, decision.instance
+        form = (decision.variant, decision.device)
         registration = self._models[model]
         try:
             self._engines[model] = EngineThread(
                 model,
                 instance,
-                registration.make,
+                partial(registration.make, *form),
                 start=self._crew.start,
                 listener=self,
                 post=self._loop.post,
-                activity=Activity(self._meter, registration.pool),
+                activity=Activity(self._meter, registration.pool(*form)),
                 now_ns=self._now_ns,
+                form=form,
             )
         except RuntimeError as error:  # the system has no thread left
             self._tell(EngineLoadFailed(model, instance, describe(error)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pydantic import ValidationError
@@ -11,45 +12,66 @@ from scheduler.plugin.engine import EngineContext, EngineOptions, EnginePlugin
 from scheduler.plugin.registry import find
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     import anyio
 
     from scheduler.config import Model
 
 
-class Registration:
-    """`gone` is set when a model that is being removed has left the memory."""
+@dataclass(frozen=True, slots=True)
+class Kind:
+    """What an engine of one variant is made of. `device` is its pool where the core names none."""
 
-    def __init__(
-        self,
-        model: Model,
-        plugin: type[EnginePlugin],
-        options: EngineOptions,
-        default_pool: str,
-    ) -> None:
+    plugin: type[EnginePlugin]
+    options: EngineOptions
+    device: str
+
+
+class Registration:
+    """`gone` is set when a model that is being removed has left the memory.
+
+    `kinds` are those of the model's variants, in their order.
+    """
+
+    def __init__(self, model: Model, kinds: Sequence[Kind], default_pool: str) -> None:
         self.model = model
         self.spec = model.to_spec(default_pool)
         self.gone: anyio.Event | None = None
-        self._plugin = plugin
-        self._options = options
-        pool = model.device or default_pool
-        self._context = EngineContext(
-            model.name,
-            pool,
-            footprint=self.spec.footprint.get(pool),
-            batch_max=model.batch.max,
-            priority=model.priority,
-        )
+        names = dict.fromkeys(form.variant for form in self.spec.forms)
+        self._kinds = dict(zip(names, kinds, strict=True))
 
-    @property
-    def pool(self) -> str:
-        """The pool that the engine is placed in."""
-        return self._context.device
+    def check_pools(self, pools: Sequence[str]) -> None:
+        """Raise ValueError when a form needs memory of a pool that is not among these."""
+        named = set[str]().union(*(form.footprint for form in self.spec.forms))
+        unknown = sorted(named.difference(pools))
+        if unknown:
+            known = ", ".join(pools)
+            raise ValueError(
+                f"{self.model.name}: there is no pool {unknown[0]!r}; there is {known}"
+            )
 
-    def make(self) -> EnginePlugin:
+    def pool(self, variant: str = "", device: str = "") -> str:
+        """The pool that an engine of this form is placed in; the first form where none is named."""
+        return device or self._kinds[variant or self.spec.variant].device
+
+    def make(self, variant: str = "", device: str = "") -> EnginePlugin:
         """Make the plugin's object, in its engine's own thread."""
-        return self._plugin(self._options, self._context)
+        kind = self._kinds[variant or self.spec.variant]
+        pool = self.pool(variant, device)
+        form = next(
+            form
+            for form in self.spec.forms
+            if form.variant in ("", variant or self.spec.variant) and form.device in ("", pool)
+        )
+        context = EngineContext(
+            self.model.name,
+            pool,
+            footprint=form.footprint.get(pool),
+            batch_max=self.model.batch.max,
+            priority=self.model.priority,
+        )
+        return kind.plugin(kind.options, context)
 
 
 def registration(
@@ -60,14 +82,23 @@ def registration(
 ) -> Registration:
     """Find the engine and validate its options; those of `model` where none are given.
 
-    Raises PluginError when there is no engine, or it does not take these options.
+    Variants of the model that name no engine of their own take these too. Raises PluginError when
+    there is no engine, or it does not take these options.
     """
-    engine = model.engine if engine is None else engine
-    if engine is None:
+    general = model.engine if engine is None else engine
+    if general is None:
         raise PluginError(f"{model.name} names no engine; give register() one, or set Model.engine")
-    plugin = find(engine) if isinstance(engine, str) else engine
-    given = model.options if options is None else options
-    return Registration(model, plugin, _validated(plugin, given, model.name), default_pool)
+    described = model if options is None else model.model_copy(update={"options": options})
+    kinds = []
+    for variant in described.every_variant():
+        named = general
+        if variant.engine is not None and variant.engine != model.engine:
+            named = variant.engine
+        plugin = find(named) if isinstance(named, str) else named
+        validated = _validated(plugin, variant.options, model.name)
+        device = variant.device if isinstance(variant.device, str) else default_pool
+        kinds.append(Kind(plugin, validated, device))
+    return Registration(model, kinds, default_pool)
 
 
 def _validated(

@@ -159,11 +159,8 @@ class Runtime:
         if model.name in self._registrations():
             raise ValueError(f"a model {model.name!r} is registered already; unregister it first")
         pools = self._settings.pools
-        registered = registration(model, engine, options, next(iter(pools)))
-        unknown = sorted(set(registered.spec.footprint) - set(pools))
-        if unknown:
-            known = ", ".join(pools)
-            raise ValueError(f"{model.name}: there is no pool {unknown[0]!r}; there is {known}")
+        registered = registration(model.on(tuple(pools)), engine, options, next(iter(pools)))
+        registered.check_pools(tuple(pools))
         if self._caller is None:
             self._registered_early[model.name] = registered
         else:

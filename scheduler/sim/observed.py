@@ -15,6 +15,7 @@ from scheduler.core.events import (
     RequestArrived,
 )
 from scheduler.core.outcome import Outcome
+from scheduler.sim.times import form_key
 
 if TYPE_CHECKING:
     from scheduler.core.decisions import Decision
@@ -89,7 +90,7 @@ class ObservedTimes:
 def observe_times(
     records: Iterable[Record], otherwise: Mapping[str, EngineTimes], seed: int
 ) -> dict[str, ObservedTimes]:
-    """How long the models of `otherwise` took in a recorded run; only completed acts count."""
+    """How long the forms of `otherwise` took in a recorded run; only completed acts count."""
     times = {
         name: ObservedTimes(random.Random(f"{seed}/times/{name}"), fallback)  # noqa: S311
         for name, fallback in otherwise.items()
@@ -111,15 +112,18 @@ class _Watch:
         self._unloads: dict[tuple[str, int], int] = {}
         self._runs: dict[int, tuple[str, int, int]] = {}
         self._items: dict[int, int] = {}
+        self._forms: dict[str, str] = {}
 
     def hear(self, event: Event, now: int) -> None:
         match event:
             case RequestArrived(request):
                 self._items[request.id] = request.items
             case EngineLoaded(model, instance) if (model, instance) in self._loads:
-                self._times[model].loads.add(now - self._loads.pop((model, instance)))
+                loaded_ns = now - self._loads.pop((model, instance))
+                self._times[self._forms[model]].loads.add(loaded_ns)
             case EngineUnloaded(model, instance) if (model, instance) in self._unloads:
-                self._times[model].unloads.add(now - self._unloads.pop((model, instance)))
+                unloaded_ns = now - self._unloads.pop((model, instance))
+                self._times[self._forms[model]].unloads.add(unloaded_ns)
             case LeaseEnded(lease_id, outcome, errors=errors) if lease_id in self._runs:
                 model, items, granted_ns = self._runs.pop(lease_id)
                 if outcome is Outcome.COMPLETED and not errors:
@@ -129,16 +133,25 @@ class _Watch:
 
     def see(self, decision: Decision, now: int) -> None:
         match decision:
-            case LoadEngine(model, instance) if model in self._times:
-                self._loads[model, instance] = now
-            case UnloadEngine(model, instance) if model in self._times:
+            case LoadEngine(model, instance, variant):
+                self._forms[model] = form_key(model, variant)
+                if self._forms[model] in self._times:
+                    self._loads[model, instance] = now
+            case UnloadEngine(model, instance) if self._is_known(model):
                 self._unloads[model, instance] = now
-            case GrantLease(lease_id, (ref, *_), request_ids, holds=False) if (
-                ref.model in self._times
+            case GrantLease(lease_id, (ref, *_), request_ids, holds=False) if self._is_known(
+                ref.model
             ):
                 items = sum(self._items.get(request_id, 1) for request_id in request_ids)
-                self._runs[lease_id] = (ref.model, items, now)
+                self._runs[lease_id] = (self._forms[ref.model], items, now)
             case FinishRequest(request_id):
                 self._items.pop(request_id, None)
             case _:
                 pass
+
+    def _is_known(self, model: str) -> bool:
+        """Whether the form of a model that is in memory is one of those asked for.
+
+        One that was loaded before the records begin is taken for the only one there is.
+        """
+        return self._forms.setdefault(model, model) in self._times

@@ -18,7 +18,7 @@ from scheduler.sim.times import (
     ASSUMED_RUN_NS,
     EngineTimes,
     FixedTimes,
-    written_times,
+    times_by_form,
 )
 from scheduler.sim.workload import Workload
 
@@ -93,7 +93,7 @@ def _engine_times(
     models: Mapping[str, Model], records: Iterable[Record] | None, seed: int
 ) -> tuple[Mapping[str, EngineTimes], list[str]]:
     """What each model's engine takes, and what of it was assumed, in sentences."""
-    written = {name: written_times(model) for name, model in models.items()}
+    written = {key: one for model in models.values() for key, one in times_by_form(model).items()}
     times: dict[str, EngineTimes] = {name: one or FixedTimes() for name, one in written.items()}
     unknown = {name: ("load", "run") for name, one in written.items() if one is None}
     if records is None:

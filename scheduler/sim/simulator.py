@@ -34,6 +34,7 @@ from scheduler.core.events import (
 )
 from scheduler.core.model import SECOND_NS
 from scheduler.core.scheduler import Scheduler
+from scheduler.sim.times import form_key
 from scheduler.trace.record import Record
 
 if TYPE_CHECKING:
@@ -71,9 +72,10 @@ class Holder(Client, Protocol):
 class Simulator:
     """The core, a clock that jumps to what comes next, and engines that only take time.
 
-    `times` has an entry for each registered model. Observers see each step's record before its
-    decisions are acted on, as those of the runtime do. Nothing hastens a run: its thread could not
-    be killed either. `refused_modes` are switches of modes that were refused, in sentences.
+    `times` has an entry for each variant of each registered model, see `form_key`. Observers see
+    each step's record before its decisions are acted on, as those of the runtime do. Nothing
+    hastens a run: its thread could not be killed either. `refused_modes` are switches of modes that
+    were refused, in sentences.
     """
 
     def __init__(
@@ -86,6 +88,7 @@ class Simulator:
         self.now_ns = 0
         self.refused_modes: list[str] = []
         self._times = times
+        self._loaded: dict[str, EngineTimes] = {}
         self._observers = tuple(observers)
         self._agenda: list[tuple[int, int, Callable[[Any], None], Any]] = []
         self._promises = 0
@@ -112,8 +115,10 @@ class Simulator:
 
     def register(self, spec: ModelSpec) -> None:
         """Add a model. Raises KeyError when there are no times for it."""
-        if spec.name not in self._times:
-            raise KeyError(f"no times for {spec.name}; give Simulator an entry for it")
+        for form in spec.forms:
+            key = form_key(spec.name, form.variant)
+            if key not in self._times:
+                raise KeyError(f"no times for {key}; give Simulator an entry for it")
         self.tell(ModelRegistered(spec))
 
     def at(self, due_ns: int, action: Callable[[Any], None], argument: Any = None) -> None:
@@ -180,11 +185,13 @@ class Simulator:
     # -- decisions --------------------------------------------------------------------------
 
     def _load(self, decision: LoadEngine) -> None:
-        due_ns = self.now_ns + self._times[decision.model].load_ns()
+        loaded = self._times[form_key(decision.model, decision.variant)]
+        self._loaded[decision.model] = loaded
+        due_ns = self.now_ns + loaded.load_ns()
         self.at(due_ns, self.tell, EngineLoaded(decision.model, decision.instance))
 
     def _unload(self, decision: UnloadEngine) -> None:
-        due_ns = self.now_ns + self._times[decision.model].unload_ns()
+        due_ns = self.now_ns + self._loaded[decision.model].unload_ns()
         self.at(due_ns, self.tell, EngineUnloaded(decision.model, decision.instance))
 
     def _grant(self, decision: GrantLease) -> None:
@@ -195,7 +202,7 @@ class Simulator:
             holder.granted(lease_id)
             return
         items = sum(self._asked[request_id][0].items for request_id in decision.request_ids)
-        due_ns = self.now_ns + self._times[decision.engines[0].model].run_ns(items)
+        due_ns = self.now_ns + self._loaded[decision.engines[0].model].run_ns(items)
         if first.under_lease is None:
             self.at(due_ns, self.tell, LeaseEnded(lease_id))
         else:

@@ -55,7 +55,25 @@ class FixedTimes:
 
 def written_times(model: Model) -> FixedTimes | None:
     """The times in the options of a model whose engine is `synthetic`; None for other engines."""
-    options = model.options
+    return _of_options(model.options)
+
+
+def times_by_form(model: Model) -> dict[str, FixedTimes | None]:
+    """The times of each of its variants as `written_times` has them, by `form_key`."""
+    if not model.variants:
+        return {model.name: written_times(model)}
+    return {
+        form_key(model.name, variant.name): _of_options(variant.options)
+        for variant in model.every_variant()
+    }
+
+
+def form_key(model: str, variant: str) -> str:
+    """By what the times of a form are known: `faces`, and `faces/int8` where it has variants."""
+    return f"{model}/{variant}" if variant else model
+
+
+def _of_options(options: object) -> FixedTimes | None:
     if not isinstance(options, SyntheticOptions):
         return None
     return FixedTimes(load=options.load, run=options.infer, per_item=options.per_item)

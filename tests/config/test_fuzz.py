@@ -18,6 +18,7 @@ REFERENCE = (
     .replace("engine: synthetic", "engine: 'echo_engine:Echo'")
     .replace("infer: 20ms, per_item: 2ms, ", "")
     .replace("infer: 40ms, per_item: 10ms, ", "")
+    .replace("infer: 25ms, ", "")
     .replace("lidar:../plugins/rota_slam/data/malaga_loop.npz", "images:.")
 )
 few = settings(

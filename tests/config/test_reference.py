@@ -34,6 +34,9 @@ def known_keys(annotation: Any, path: str = "") -> set[str]:
             for inner in sections(get_args(annotation)[1])
             for key in known_keys(inner, f"{path}.*")
         }
+    if get_origin(annotation) is list:
+        inner = next(iter(sections(get_args(annotation)[0])))
+        return known_keys(inner, f"{path}.[]")
     found = set()
     for key, inner in keys_of(annotation).items():
         place = f"{path}.{key}".lstrip(".")
@@ -48,6 +51,8 @@ def written_keys(value: Any, path: str = "") -> set[str]:
     if isinstance(value, dict):
         for key, inner in value.items():
             found |= written_keys(inner, f"{path}.{key}")
+    if isinstance(value, list) and isinstance(value[0], dict):
+        found |= {key for inner in value for key in written_keys(inner, f"{path}.[]")}
     return found
 
 
@@ -60,11 +65,13 @@ def starred(path: str) -> str:
 
 def test_every_key_stands_in_the_reference_and_no_other():
     written = {starred(path) for path in written_keys(yaml.safe_load(REFERENCE.read_text()))}
-    written = {p for p in written if not p.endswith(".*") and ".options." not in p}
+    written = {p for p in written if not p.endswith((".*", ".[]")) and ".options." not in p}
     known = {p for p in known_keys(Config) if ".pools." not in p}
-    # A footprint by pool and the keys of defaults are those of one footprint and of a model.
-    known = {p for p in known if ".footprint.*" not in p and not p.startswith("defaults.")}
-    written = {p for p in written if not p.startswith("defaults.")}
+    # A footprint by pool, that of a variant and the keys of defaults are those of one footprint and
+    # of a model.
+    same = re.compile(r"^defaults\.|\.footprint\.\*|\.\[\]\.footprint\.")
+    known = {p for p in known if not same.search(p)}
+    written = {p for p in written if not same.search(p)}
     assert known - IN_COMMENTS == written
 
 
@@ -88,7 +95,7 @@ def test_every_key_of_the_reference_is_explained_in_up_to_three_lines():
     lines = REFERENCE.read_text().splitlines()
     explained, comment = set(), 0
     for line in lines[8:]:
-        key = re.match(r" *([a-z_]+):", line)
+        key = re.match(r" *(?:- )?([a-z_]+):", line)
         if line.lstrip().startswith("#"):
             comment += 1
             continue

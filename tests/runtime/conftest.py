@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
+from dataclasses import replace
 
 import anyio
 import pytest
@@ -137,6 +138,13 @@ class Bench:
         model = Model(name=name, footprint=mib * MIB, **rules)
         self.runtime.register(model, plugin or script.plugin())
         return script
+
+    def replace(self, name, plugin):
+        """Let the engine of a model that was added be of this plugin."""
+        registered = self.runtime._registered_early[name]
+        registered._kinds = {
+            variant: replace(kind, plugin=plugin) for variant, kind in registered._kinds.items()
+        }
 
     @property
     def driver(self):

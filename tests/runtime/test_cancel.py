@@ -57,7 +57,7 @@ async def test_cancel_is_called_from_the_loop_and_may_fail(bench, caplog):
             super().cancel()
             raise SystemExit
 
-    b.runtime._registered_early["a"]._plugin = Stubborn
+    b.replace("a", Stubborn)
     async with b.runtime:
         async with create_task_group() as tasks:
             tasks.start_soon(b.runtime.infer, "a", 1)

@@ -33,7 +33,7 @@ async def test_a_load_that_fails_half_way_is_cleaned_up_each_time(bench):
             super().unload()
             held.clear()
 
-    b.runtime._registered_early["a"]._plugin = Half
+    b.replace("a", Half)
     script.raises["load"] = b_error
     async with b.runtime:
         for attempt in range(1, 6):
@@ -114,7 +114,7 @@ async def test_two_loads_that_do_not_fit_together_never_meet(bench, order):
                 inside.discard(self.context.model)
                 super().unload()
 
-        b.runtime._registered_early[name]._plugin = Counted
+        b.replace(name, Counted)
     answers = []
 
     async def ask(name):
@@ -293,7 +293,7 @@ async def test_an_error_that_is_kept_does_not_keep_the_engine(bench, method):
                 except KeyError as error:
                     raise ValueError("kept") from error
 
-    b.runtime._registered_early["a"]._plugin = Remembered
+    b.replace("a", Remembered)
     script.raises[method] = True
     gc.disable()  # collecting is the runtime's own business
     try:
@@ -407,7 +407,7 @@ async def test_a_plugin_may_know_its_own_size(bench):
             def measure(self, said=said):
                 return dict(said)
 
-        b.runtime._registered_early[name]._plugin = Sized
+        b.replace(name, Sized)
     async with b.runtime:
         await b.runtime.load("a")
         assert b.reserved_mib() == 70

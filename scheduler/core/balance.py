@@ -51,6 +51,15 @@ class Balance:
             self.free[pool] -= amount - from_coming
             self._owed[pool] += amount - from_coming
 
+    def keep(self, amounts: Amounts) -> None:
+        """Keep bytes for who waits for nothing but running work, all of them of what is free.
+
+        Were they claimed of what that work gives back, others would start in its place with what is
+        free, and so on: it would wait for ever.
+        """
+        for pool, amount in amounts.items():
+            self.free[pool] -= amount
+
     def coming(self) -> dict[str, int]:
         """What comes back without another decision, and nobody has claimed yet."""
         if self._coming is None:

@@ -71,8 +71,7 @@ class Room(Sparing):
             return (ReasonCode.WAITS_FOR_MEMORY, "the memory it needs is being freed")
         victims = self.choose(who, deficits, rivals)
         if victims is None:
-            self._note_refusal(who, need, rivals)
-            return self._cannot(who, deficits)
+            return self._without_victims(who, need, rivals)
         better = () if rivals else self._cheaper_soon(who, deficits, victims)
         if better:
             self.wake(who.patient_ns)
@@ -85,8 +84,21 @@ class Room(Sparing):
         names = ", ".join(engine.name for engine in victims)
         return (ReasonCode.WAITS_FOR_MEMORY, f"{names} makes room for {who.name}")
 
+    def _without_victims(self, who: Claimant, need: Need, rivals: tuple[Engine, ...]) -> Blocked:
+        """Nobody can go. If what runs gives back is enough, nobody starts anew in its place."""
+        most = larger(need.now, need.later)
+        if not rivals and not shortage(most, plus(self.free, self.coming())):
+            self.keep(most)
+            self._keep_groups(who)
+            return (ReasonCode.WAITS_FOR_MEMORY, "running work gives back what it needs")
+        self._note_refusal(who, need, rivals)
+        return self._cannot(who, self.deficits(who, need))
+
     def _keep_for(self, who: Claimant, need: Need) -> None:
         self.claim(larger(need.now, need.later))
+        self._keep_groups(who)
+
+    def _keep_groups(self, who: Claimant) -> None:
         self._groups.update(*(engine.spec.exclusive for engine in who.engines))
 
     def keeps_out(self, absent: list[Engine]) -> bool:

@@ -237,3 +237,33 @@ def test_an_aged_lease_that_goes_first_is_taken_back_in_the_same_moment_by_the_i
     assert said[:2] == ["finish 1 completed", "hold a for 2"]
     assert said[2:] == ["revoke 2: higher_priority", "finish 2 preempted: higher_priority"]
     assert world.ended(2) == ["unload a: make_room"]
+
+
+def crowded(make_world):
+    """Three pinned engines run in turns; always one of their workspaces is just given back."""
+    world = make_world(1300)
+    for name in ("r1", "r2", "r3"):
+        world.model(name, 300, workspace=100, pinned=True)
+    for name in ("r1", "r2", "r3"):
+        world.loaded(name)
+    world.model("x", 250, max_wait_ns=20_000_000)
+    world.pace = (10, 90, 10)
+    for turn in range(33):
+        world.later(30 * turn, lambda turn=turn: world.ask(f"r{turn % 3 + 1}"))
+    return world
+
+
+def test_who_waits_for_running_work_alone_is_not_passed_by_the_next_runs_for_ever(make_world):
+    """Two of the three workspaces, no more than one of which is free at a time, and no victim."""
+    world = crowded(make_world)
+    asked = []
+    world.later(500, lambda: (world.ask("x", priority=60), asked.append(world.requests)))
+    world.at(900)
+    assert world.granted_ms[asked[0]] < 500 + 20 + 90 + 10
+
+
+def test_nor_is_a_pin(make_world):
+    world = crowded(make_world)
+    world.later(500, lambda: world.switch("m", pin=("x",)))
+    world.at(900)
+    assert world.states()["x"] == "ready"

@@ -74,7 +74,7 @@ def _(event: ev.PinChanged, state: State, now: int) -> None:
     engine.follow(state.mode)
     state.pin(engine, pinned=engine.pinned)
     if engine.pinned:
-        state.leaving.discard(engine.name)
+        state.leaving.pop(engine.name, None)
         reason = Reason(ReasonCode.MODEL_PINNED, f"{event.model} was pinned meanwhile")
         state.end_unloads(event.model, Outcome.REJECTED, reason)
     if engine.is_idle:

@@ -123,7 +123,7 @@ def _excluded_by_another(engine: Engine, others: tuple[Engine, ...]) -> Reason |
 
 def usable_bytes(state: State) -> dict[str, int]:
     """Per pool, what engines can ever get: the budget less overhead and residue."""
-    lost = state.residue_bytes()
+    lost = residue_bytes(state)
     return {
         name: book.budget_bytes - book.overhead_bytes - lost.get(name, 0)
         for name, book in state.ledger.pools.items()
@@ -202,6 +202,11 @@ def transient_bytes(state: State) -> dict[str, int]:
             booked = state.ledger.booked(("engine", engine.name))
             parts.append(shortage(booked, engine.resident_bytes()))
     return total(parts)
+
+
+def residue_bytes(state: State) -> dict[str, int]:
+    """What unloaded engines left behind, per pool."""
+    return total(state.residue.values())
 
 
 def is_leaving(state: State, engine: Engine) -> bool:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from scheduler.core.engine import Engine, EngineState
 from scheduler.core.outcome import Reason, ReasonCode
+from scheduler.core.outlook import residue_bytes
 from scheduler.core.policy import rank
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ def _pool(state: State, name: str) -> PoolSnapshot:
         reserved_bytes=book.reserved_bytes,
         high_water_bytes=book.high_water_bytes,
         overhead_bytes=book.overhead_bytes,
-        residue_bytes=state.residue_bytes().get(name, 0),
+        residue_bytes=residue_bytes(state).get(name, 0),
         available_bytes=book.available_bytes,
         used_bytes=book.used_bytes,
     )

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scheduler.core.amounts import plus, total
+from scheduler.core.amounts import plus
 from scheduler.core.choice import review_later
 from scheduler.core.decisions import (
     Decision,
@@ -56,7 +56,7 @@ class State:
         self.draining = False
         self.mode = settings.mode
         self.switching_ns: int | None = None
-        self.leaving: set[str] = set()
+        self.leaving: dict[str, Reason] = {}
         self.full_pools: set[str] = set()
         self.reloads = Reloads()
         self.decisions: list[Decision] = []
@@ -274,8 +274,7 @@ class State:
         if engine.disabled is not None:
             return engine.disabled
         if engine.name in self.leaving:
-            mode = "no mode" if self.mode is None else f"mode {self.mode.name}"
-            return Reason(ReasonCode.MAKE_ROOM, f"room for {mode}")
+            return self.leaving[engine.name]
         if self.draining:
             return Reason(ReasonCode.SHUTTING_DOWN, "the scheduler is shutting down")
         return None
@@ -292,7 +291,7 @@ class State:
         """The engine is out of memory: release its booking, forget it if it was removed."""
         engine.enter(EngineState.UNLOADED, now)
         engine.condemned = None
-        self.leaving.discard(engine.name)
+        self.leaving.pop(engine.name, None)
         self.end_unloads(engine.name, Outcome.COMPLETED)
         self.ledger.release(("engine", engine.name))
         if engine.pinned and engine.has_choice:
@@ -345,7 +344,3 @@ class State:
         self.verdicts.clear()
         self.fit = None
         self.epoch += 1
-
-    def residue_bytes(self) -> dict[str, int]:
-        """What unloaded engines left behind, per pool."""
-        return total(self.residue.values())

@@ -38,7 +38,8 @@ def switch(state: State, mode: Mode | None, now: int) -> None:
     changed = _override(state)
     room = Room(state, now)
     transition = plan(state, room, now)
-    state.leaving.update(engine.name for engine in transition.victims)
+    reason = Reason(ReasonCode.MAKE_ROOM, f"room for {transition.who.name}")
+    state.leaving.update((engine.name, reason) for engine in transition.victims)
     state.decisions.append(transition.decision(name))
     _reorder(state)
     for engine in transition.victims:

@@ -15,6 +15,7 @@ from scheduler.core.amounts import larger, plus, shortage, sizes, total
 from scheduler.core.decisions import RaiseAlarm
 from scheduler.core.model import SECOND_NS
 from scheduler.core.outcome import Reason, ReasonCode
+from scheduler.core.outlook import residue_bytes
 
 if TYPE_CHECKING:
     from scheduler.core.amounts import Amounts
@@ -93,7 +94,7 @@ def _is_working(engine: Engine, now: int) -> bool:
 
 def _capacity_bytes(state: State) -> dict[str, int]:
     """Per pool, what engines have at present: by the budget, or by what the machine has left."""
-    lost = state.residue_bytes()
+    lost = residue_bytes(state)
     return {
         name: book.reserved_bytes + book.free_bytes() - book.overhead_bytes - lost.get(name, 0)
         for name, book in state.ledger.pools.items()

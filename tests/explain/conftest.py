@@ -17,7 +17,7 @@ from scheduler.explain.story import Story, read_story
 from scheduler.explain.text import lines
 from scheduler.sim.simulation import simulate
 from scheduler.sim.simulator import Simulator
-from scheduler.sim.times import FixedTimes
+from scheduler.sim.times import FixedTimes, form_key
 from scheduler.trace.header import Header
 from scheduler.trace.record import Record
 
@@ -109,8 +109,11 @@ class Robot:
 
     def model(self, name: str, mib: int, *, run_ms: int = 5, **rules: Any) -> None:
         footprint = {"unified": PoolFootprint(resident_bytes=mib * MIB)}
-        self.times[name] = FixedTimes(300 * MS_NS, run_ms * MS_NS, 0, 10 * MS_NS)
-        self.simulator.register(ModelSpec(name=name, footprint=footprint, **rules))
+        spec = ModelSpec(name=name, footprint=footprint, **rules)
+        for form in spec.forms:
+            key = form_key(name, form.variant)
+            self.times[key] = FixedTimes(300 * MS_NS, run_ms * MS_NS, 0, 10 * MS_NS)
+        self.simulator.register(spec)
 
     def ask(self, at_ms: int, model: str, **fields: Any) -> int:
         self.requests += 1

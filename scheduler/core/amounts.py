@@ -19,14 +19,18 @@ def total(parts: Iterable[Amounts]) -> dict[str, int]:
 
 def plus(first: Amounts, second: Amounts) -> dict[str, int]:
     """The sum of two."""
-    return total((first, second))
+    result = dict(first)
+    for pool, amount in second.items():
+        result[pool] = result.get(pool, 0) + amount
+    return result
 
 
 def larger(first: Amounts, second: Amounts) -> dict[str, int]:
     """The larger of the two, pool by pool."""
     result = dict(first)
     for pool, amount in second.items():
-        result[pool] = max(result.get(pool, 0), amount)
+        mine = result.get(pool, 0)
+        result[pool] = max(mine, amount)
     return result
 
 
@@ -41,7 +45,10 @@ def shortage(wanted: Amounts, there: Amounts) -> dict[str, int]:
 
 def fits(wanted: Amounts, there: Amounts) -> bool:
     """Whether all that is wanted is there. Wanting nothing fits even an overdrawn pool."""
-    return all(amount <= 0 or amount <= there.get(pool, 0) for pool, amount in wanted.items())
+    for pool, amount in wanted.items():  # noqa: SIM110 - a generator costs more than the look
+        if amount > 0 and amount > there.get(pool, 0):
+            return False
+    return True
 
 
 def sized(amount: int) -> str:

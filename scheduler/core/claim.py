@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
-from scheduler.core.amounts import plus, total
+from scheduler.core.amounts import Amounts, plus, total
 from scheduler.core.policy import rank
 from scheduler.core.prospect import service_ns
 
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
     from scheduler.core.queue import Lane, Pending
 
 
-@dataclass(frozen=True, slots=True)
-class Claimant:
+class Claimant(NamedTuple):
     """Who wants room made: a waiting request, or a pin. Lets others finish until `patient_ns`.
 
     `rank` is its place in the order, age included; `priority` is its importance without it.
@@ -33,8 +31,7 @@ class Claimant:
     pending: Pending | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Need:
+class Need(NamedTuple):
     """Bytes per pool: `now` to start, `later` to have run. They differ by peaks and workspaces."""
 
     now: Mapping[str, int]
@@ -48,13 +45,13 @@ def claimant(lane: Lane, head: Pending, policy: Policy, now: int) -> Claimant:
         max_wait_ns = min(max_wait_ns, (head.deadline_ns - head.arrived_ns) // 2)
     patient = policy.patient and not head.overdue
     return Claimant(
-        name=f"{' and '.join(head.request.models)}, request {head.request.id}",
-        priority=lane.importance(),
-        rank=rank(head),
-        patient_ns=head.arrived_ns + max_wait_ns if patient else now,
-        takes_ns=service_ns(lane.engines),
-        engines=lane.engines,
-        pending=head,
+        f"{' and '.join(head.request.models)}, request {head.request.id}",
+        lane.importance(),
+        rank(head),
+        head.arrived_ns + max_wait_ns if patient else now,
+        service_ns(lane.engines),
+        lane.engines,
+        head,
     )
 
 
@@ -73,6 +70,8 @@ def pin_claimant(engine: Engine, now: int) -> Claimant:
 
 def to_come(absent: list[Engine], items: int) -> Need:
     """What it takes to load these engines and then to run `items` on them."""
+    if len(absent) == 1:
+        return Need(absent[0].loading_bytes(), steady_bytes(absent[0], items))
     now = total(engine.loading_bytes() for engine in absent)
     return Need(now, total(steady_bytes(engine, items) for engine in absent))
 
@@ -82,7 +81,7 @@ def steady_bytes(engine: Engine, items: int) -> dict[str, int]:
     return plus(engine.resident_bytes(), engine.running_bytes(items))
 
 
-def running_bytes(engines: tuple[Engine, ...], items: int) -> dict[str, int]:
+def running_bytes(engines: tuple[Engine, ...], items: int) -> Amounts:
     """What a run of `items`, or a lease on several engines, takes on top of what is resident."""
     if len(engines) == 1:
         return engines[0].running_bytes(items)

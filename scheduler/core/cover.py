@@ -36,14 +36,18 @@ def cheapest_cover(items: Sequence[Item], deficits: Mapping[str, int]) -> tuple[
     useful.sort(key=lambda item: item[0])
     if len(useful) > EXACT_UP_TO:
         return _greedy(useful, deficits)
-    return _exact(useful, deficits)
+    sole = _cheapest_alone(useful, deficits)
+    return (sole,) if sole is not None else _exact(useful, deficits)
 
 
 def _covers(items: Sequence[Item], deficits: Mapping[str, int]) -> bool:
-    return all(
-        sum(frees.get(pool, 0) for _, _, frees in items) >= short
-        for pool, short in deficits.items()
-    )
+    for pool, short in deficits.items():
+        freed = 0
+        for _, _, frees in items:
+            freed += frees.get(pool, 0)
+        if freed < short:
+            return False
+    return True
 
 
 # -- more items than can be looked at ---------------------------------------------------------
@@ -77,6 +81,22 @@ def _greedy(items: list[Item], deficits: Mapping[str, int]) -> tuple[str, ...]:
 
 
 # -- few enough -------------------------------------------------------------------------------
+
+
+def _cheapest_alone(items: list[Item], deficits: Mapping[str, int]) -> str | None:
+    """The one item that covers all, if that is provably the best set; a short cut.
+
+    Only a set of cheaper ones, of which none covers alone, could be better.
+    """
+    alone = [item for item in items if _covers((item,), deficits)]
+    if not alone:
+        return None
+    name, cost, _ = min(alone, key=lambda item: (item[1], sum(item[2].values()), item[0]))
+    cheaper = [item for item in items if item[1] < cost]
+    two_cost = sum(sorted(item[1] for item in cheaper)[:2])
+    if len(cheaper) > 1 and two_cost < cost and _covers(cheaper, deficits):
+        return None
+    return name
 
 
 def _exact(items: list[Item], deficits: Mapping[str, int]) -> tuple[str, ...]:

@@ -18,6 +18,7 @@ from scheduler.core.demand import Demand
 from scheduler.core.figures import Figures
 
 if TYPE_CHECKING:
+    from scheduler.core.amounts import Amounts
     from scheduler.core.durations import Durations
     from scheduler.core.lease import Lease
     from scheduler.core.mode import Mode
@@ -208,14 +209,14 @@ class Engine:
         """How long unloads of this form took."""
         return self.figures.unload_times
 
-    def resident_bytes(self) -> dict[str, int]:
+    def resident_bytes(self) -> Amounts:
         """What is counted per pool while the engine is in memory, see `Trust`."""
         return self.figures.resident_bytes()
 
-    def loading_bytes(self) -> dict[str, int]:
+    def loading_bytes(self) -> Amounts:
         """What has to be free per pool while the engine loads."""
         return self.figures.loading_bytes()
 
-    def running_bytes(self, items: int) -> dict[str, int]:
+    def running_bytes(self, items: int) -> Amounts:
         """What a run of `items` needs per pool on top of the resident bytes."""
         return self.figures.running_bytes(items)

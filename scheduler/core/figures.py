@@ -8,6 +8,7 @@ from scheduler.core.durations import Durations
 from scheduler.core.settings import Trust
 
 if TYPE_CHECKING:
+    from scheduler.core.amounts import Amounts
     from scheduler.core.model import Form
 
 
@@ -19,12 +20,15 @@ class Figures:
     """One form's bytes and times. What was seen of another form says nothing about this one.
 
     `measured` is the most bytes that an engine of this form was reliably seen to hold, per pool.
+    What is counted changes with that alone, so it is kept; who is given it must not change it.
     `batch_limit` is the most items of a run since one failed for memory, None when none did;
     `room_for` is in which epoch the budget was found to have room for how many; `cut_short` are
     runs called off at their deadline, since the last that ended well.
     """
 
     __slots__ = (
+        "_loading_bytes",
+        "_resident_bytes",
         "batch_limit",
         "cut_short",
         "form",
@@ -50,7 +54,8 @@ class Figures:
         self.run_times = Durations()
         self.unload_times = Durations()
         self.cut_short = Durations()
-        self.workspace_bytes = self.running_bytes(1)
+        footprint = form.footprint
+        self.workspace_bytes = {pool: part.workspace_bytes for pool, part in footprint.items()}
         self.sole_need: tuple[str, int, int] | None = None
         self._weigh()
 
@@ -78,27 +83,31 @@ class Figures:
                 self.batch_limit = None
 
     def _weigh(self) -> None:
-        if len(self.form.footprint) == 1:
-            (pool,) = self.form.footprint
-            steady = self.resident_bytes()[pool] + self.workspace_bytes[pool]
-            self.sole_need = (pool, self.loading_bytes()[pool], steady)
+        footprint = self.form.footprint
+        self._resident_bytes = {
+            pool: self._counted(part.resident_bytes, pool) for pool, part in footprint.items()
+        }
+        self._loading_bytes = {
+            pool: max(part.load_peak_bytes, self._resident_bytes[pool])
+            for pool, part in footprint.items()
+        }
+        if len(footprint) == 1:
+            (pool,) = footprint
+            steady = self._resident_bytes[pool] + self.workspace_bytes[pool]
+            self.sole_need = (pool, self._loading_bytes[pool], steady)
 
-    def resident_bytes(self) -> dict[str, int]:
+    def resident_bytes(self) -> Amounts:
         """What is counted per pool while the engine is in memory, see `Trust`."""
-        return {
-            pool: self._counted(part.resident_bytes, pool)
-            for pool, part in self.form.footprint.items()
-        }
+        return self._resident_bytes
 
-    def loading_bytes(self) -> dict[str, int]:
+    def loading_bytes(self) -> Amounts:
         """What has to be free per pool while the engine loads."""
-        return {
-            pool: max(part.load_peak_bytes, self._counted(part.resident_bytes, pool))
-            for pool, part in self.form.footprint.items()
-        }
+        return self._loading_bytes
 
-    def running_bytes(self, items: int) -> dict[str, int]:
+    def running_bytes(self, items: int) -> Amounts:
         """What a run of `items` needs per pool on top of the resident bytes."""
+        if items == 1:
+            return self.workspace_bytes
         return {pool: part.running_bytes(items) for pool, part in self.form.footprint.items()}
 
     def _counted(self, declared: int, pool: str) -> int:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from scheduler.core.amounts import shortage
@@ -119,7 +118,7 @@ class Loading:
             self.choice.take(absent[0], items, who, rivals)
         else:
             self.choice.take_together(who.engines, items)
-        return replace(who, takes_ns=service_ns(who.engines))
+        return who._replace(takes_ns=service_ns(who.engines))
 
     def _load(self, engine: Engine, *, ahead: bool = False) -> None:
         self.state.load(engine, self.now, ahead=ahead)

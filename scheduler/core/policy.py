@@ -7,8 +7,7 @@ recorded run can be decided again, by the same policy or by another.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from scheduler.core.cover import cheapest_cover
 from scheduler.core.model import PRIORITY_CRITICAL, SECOND_NS
@@ -28,8 +27,7 @@ DOUBLES_EVERY = 16
 """Priority points by which a model's loss weighs twice as much: 25 points nearly three times."""
 
 
-@dataclass(frozen=True, slots=True)
-class Candidate:
+class Candidate(NamedTuple):
     """An engine that could be unloaded: what that frees per pool, and what speaks against it.
 
     `reload_ns` is how long it would take to have it back, `gap_ns` how long until it is wanted (a

@@ -95,7 +95,7 @@ class Loading:
             return (ReasonCode.WAITS_FOR_TURN, "somebody before it comes into that place")
         rivals = self._rivals(absent, who.engines)
         for rival in rivals:
-            if rival.state is not EngineState.READY or rival.name in self.room.needed:
+            if rival.state is not EngineState.READY or self.room.is_needed(rival):
                 self.room.is_claimed = True
                 what = "needed" if rival.state is EngineState.READY else rival.state.value
                 return (ReasonCode.WAITS_FOR_EXCLUSIVE, f"{rival.name} of its group is {what}")
@@ -130,7 +130,9 @@ class Loading:
         if self.state.policy.one_at_a_time:
             others = self.state.engines.values()
             return tuple(e for e in others if e.in_memory and not e.pinned and e not in wanted)
-        groups = frozenset[str]().union(*(engine.spec.exclusive for engine in absent))
+        groups = absent[0].spec.exclusive
+        if len(absent) > 1:
+            groups = groups.union(*(engine.spec.exclusive for engine in absent[1:]))
         if not groups:
             return ()
         return tuple(

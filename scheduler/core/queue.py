@@ -3,6 +3,9 @@
 Requests wait in lanes: one per target, which is a model, a set of models wanted together, or a held
 lease. Only the first of a lane can be served next, so the heads of the lanes are all there is to
 look at. The order among requests is in their keys (see `policy.order_key`), smallest first.
+
+A lane can be set aside while there is provably nothing to do for it but to wait for its engine: so
+what a pass costs does not grow with the engines that run.
 """
 
 from __future__ import annotations
@@ -18,6 +21,8 @@ if TYPE_CHECKING:
     from scheduler.core.request import Request
 
 OrderKey = tuple[int, int, int, int]
+BEFORE_ALL: OrderKey = (-(2**63), 0, 0, 0)
+AFTER_ALL: OrderKey = (2**63, 0, 0, 0)
 Target = tuple[tuple[str, ...], Optional[int]]
 
 
@@ -68,6 +73,7 @@ class Lane:
     """
 
     __slots__ = (
+        "_priorities",
         "blocked",
         "engines",
         "entries",
@@ -87,6 +93,7 @@ class Lane:
         self.limit = min(engine.spec.queue_limit for engine in engines)
         self.max_wait_ns = max(engine.spec.max_wait_ns for engine in engines)
         self.entries: list[tuple[OrderKey, Pending]] = []
+        self._priorities: dict[int, int] = {}
         self.judged_in = -1
         self.blocked: tuple[ReasonCode, str] | None = None
 
@@ -103,22 +110,41 @@ class Lane:
 
         Without age, which is no importance: the head may be there for its age alone.
         """
-        return max(pending.priority for _, pending in self.entries)
+        return max(self._priorities)
+
+    def insert(self, pending: Pending) -> None:
+        """Let a request wait here, at the place its key gives it."""
+        insort(self.entries, (pending.key, pending))
+        priorities, priority = self._priorities, pending.priority
+        priorities[priority] = priorities.get(priority, 0) + 1
+
+    def take(self, pending: Pending) -> None:
+        """Take a waiting request out."""
+        del self.entries[bisect_left(self.entries, (pending.key,))]
+        priorities, priority = self._priorities, pending.priority
+        if priorities[priority] == 1:
+            del priorities[priority]
+        else:
+            priorities[priority] -= 1
 
 
 class Queue:
-    """All lanes that have somebody waiting, sorted by the key of their first."""
+    """All lanes that have somebody waiting, sorted by the key of their first.
 
-    __slots__ = ("_by_model", "_heads", "_lanes", "payload_bytes")
+    `aside` are those lanes set aside, by the name of the one engine that each is for.
+    """
+
+    __slots__ = ("_by_model", "_heads", "_lanes", "aside", "payload_bytes")
 
     def __init__(self) -> None:
         self._lanes: dict[Target, Lane] = {}
         self._by_model: dict[str, list[Lane]] = {}
         self._heads: list[tuple[OrderKey, Lane]] = []
+        self.aside: dict[str, Lane] = {}
         self.payload_bytes = 0
 
     def __bool__(self) -> bool:
-        """Whether anybody waits."""
+        """Whether there is a lane to look at: somebody waits, and it is not set aside."""
         return bool(self._heads)
 
     def lane(self, target: Target, engines: tuple[Engine, ...], parent: Lease | None) -> Lane:
@@ -141,7 +167,7 @@ class Queue:
         """Let a request wait in its lane, at the place its key gives it."""
         lane = pending.lane
         old_head = lane.entries[0][0] if lane.entries else None
-        insort(lane.entries, (pending.key, pending))
+        lane.insert(pending)
         self.payload_bytes += pending.request.payload_bytes
         self._moved(lane, old_head)
 
@@ -149,13 +175,31 @@ class Queue:
         """Take a waiting request out of its lane."""
         lane = pending.lane
         old_head = lane.entries[0][0]
-        del lane.entries[bisect_left(lane.entries, (pending.key,))]
+        lane.take(pending)
         self.payload_bytes -= pending.request.payload_bytes
         self._moved(lane, old_head)
 
     def heads(self) -> list[tuple[OrderKey, Lane]]:
-        """The lanes with somebody waiting, in the order of their first's key (a copy)."""
+        """The lanes to look at, in the order of their first's key (a copy)."""
         return list(self._heads)
+
+    def set_aside(self, lane: Lane) -> None:
+        """Look at this lane no more until its first is another, or it is brought back."""
+        assert lane.only is not None
+        self.aside[lane.only.name] = lane
+        del self._heads[bisect_left(self._heads, (lane.entries[0][0],))]
+
+    def bring_back(self, model: str) -> Lane | None:
+        """Look again at the lane of `model`, if it was set aside. Returns it then."""
+        lane = self.aside.pop(model, None)
+        if lane is not None:
+            insort(self._heads, (lane.entries[0][0], lane))
+        return lane
+
+    def bring_all_back(self) -> None:
+        """Look at every lane again."""
+        for model in list(self.aside):
+            self.bring_back(model)
 
     def lanes_of(self, model: str) -> list[Lane]:
         """The lanes, empty ones included, whose target names `model` (a copy)."""
@@ -163,15 +207,16 @@ class Queue:
 
     def waiting(self) -> Iterator[Pending]:
         """Everybody who waits, in order."""
-        return iter(
-            pending for _, pending in sorted(e for _, lane in self._heads for e in lane.entries)
-        )
+        entries = [entry for lane in self._lanes.values() for entry in lane.entries]
+        return iter([pending for _, pending in sorted(entries)])
 
     def _moved(self, lane: Lane, old_head: OrderKey | None) -> None:
         new_head = lane.entries[0][0] if lane.entries else None
         if new_head == old_head:
             return
-        if old_head is not None:
+        if lane.only is not None and self.aside.get(lane.only.name) is lane:
+            del self.aside[lane.only.name]
+        elif old_head is not None:
             del self._heads[bisect_left(self._heads, (old_head,))]
         if new_head is not None:
             insort(self._heads, (new_head, lane))

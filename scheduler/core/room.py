@@ -5,7 +5,7 @@ One claimant at a time makes room; the others may use what is free.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
 from scheduler.core.amounts import larger, plus, shortage, sized, sizes, total
@@ -13,15 +13,15 @@ from scheduler.core.claim import Claimant, Need
 from scheduler.core.engine import Engine, EngineState
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.core.outlook import is_leaving, unloading_bytes
-from scheduler.core.policy import Candidate, loss
+from scheduler.core.policy import loss
 from scheduler.core.prefetch import is_worth
-from scheduler.core.prospect import candidate, idle_from_ns, service_ns
-from scheduler.core.sparing import Sparing
+from scheduler.core.prospect import idle_from_ns, service_ns
+from scheduler.core.refusing import Refusing
 
 if TYPE_CHECKING:
     from scheduler.core.lease import Lease
-    from scheduler.core.queue import Lane, Pending
     from scheduler.core.state import State
+    from scheduler.core.witness import Rule, Witness
 
 Blocked = tuple[ReasonCode, str]
 """What a request waits for: a code and a sentence."""
@@ -29,7 +29,13 @@ RUNNING: Blocked = (ReasonCode.WAITS_FOR_ENGINE, "its engine is running")
 BEHIND: Blocked = (ReasonCode.WAITS_FOR_TURN, "somebody before it waits for that memory")
 
 
-class Room(Sparing):
+def has_to_go(engine: Engine) -> Blocked:
+    """What those wait for whose engine starts nothing new."""
+    text = f"{engine.name} has to make room for somebody before it"
+    return (ReasonCode.WAITS_FOR_TURN, text)
+
+
+class Room(Refusing):
     """The memory of one pass.
 
     `stopped` are engines that have to go for somebody earlier in the order, on which no new work
@@ -40,9 +46,7 @@ class Room(Sparing):
         super().__init__(state, now)
         self.stopped = {name for name in state.leaving if state.engines[name].condemned is None}
         self.is_claimed = False
-        self._making = False
         self._groups: set[str] = set()
-        self._refused: tuple[Claimant, tuple[str, int, int]] | None = None
 
     def outrank(self, lease: Lease, priority: int, who: str) -> None:
         """Revoke a held lease that is less important. Age does not count: it is not importance."""
@@ -60,7 +64,7 @@ class Room(Sparing):
         are unloaded; while one of the set still runs none is, but no new work starts on them.
         """
         self.is_claimed = True
-        if self._making:
+        if self.is_making:
             return (ReasonCode.WAITS_FOR_TURN, "somebody before it is making room")
         if self._sleeps(who):
             return (ReasonCode.WAITS_FOR_MEMORY, "it looks again in a while")
@@ -78,7 +82,7 @@ class Room(Sparing):
             if self.state.witness is not None:
                 self.state.witness.deferred(who, better)
             return (ReasonCode.WAITS_FOR_MEMORY, f"{', '.join(better)} will be cheaper to unload")
-        self._making = True
+        self.is_making = True
         self._evict(who, victims)
         self._keep_for(who, need)
         names = ", ".join(engine.name for engine in victims)
@@ -91,7 +95,7 @@ class Room(Sparing):
             self.keep(most)
             self._keep_groups(who)
             return (ReasonCode.WAITS_FOR_MEMORY, "running work gives back what it needs")
-        self._note_refusal(who, need, rivals)
+        self.note_refusal(who, need, rivals)
         return self._cannot(who, self.deficits(who, need))
 
     def _keep_for(self, who: Claimant, need: Need) -> None:
@@ -106,44 +110,6 @@ class Room(Sparing):
         if self.state.policy.one_at_a_time:
             return self.is_claimed
         return any(engine.spec.exclusive & self._groups for engine in absent)
-
-    def _note_refusal(self, who: Claimant, need: Need, rivals: tuple[Engine, ...]) -> None:
-        """Remember that this claimant was not given its memory, whatever takes its turn next."""
-        sole = who.engines[0].sole_need
-        absent = who.engines[0].state is EngineState.UNLOADED and len(who.engines) == 1
-        if sole is not None and absent and not rivals and not self.is_personal:
-            pool = sole[0]
-            self._refused = (who, (pool, need.now[pool], need.later[pool]))
-
-    def reconsider(self) -> None:
-        """Somebody was served or answered: what was refused before may be granted now."""
-        self._refused = None
-
-    def is_as_hopeless(self, lane: Lane) -> bool:
-        """Whether somebody before it, who needed no more, was not given that memory either.
-
-        Told without looking at the engines again: what is free only shrinks within a pass, and who
-        comes later may not take out more of them. In doubt, False.
-        """
-        need = lane.only.sole_need if lane.only else None
-        if need is None:
-            return False
-        pool, loading, steady = need
-        if self._making:
-            return loading > self.free[pool]
-        if self._refused is None or lane.engines[0].spec.exclusive:
-            return False
-        who, (same, less, steady_less) = self._refused
-        return (
-            pool == same
-            and loading >= less
-            and steady >= steady_less
-            and (self.now >= who.patient_ns or self._is_patient(lane.head))
-            and lane.importance() <= who.priority
-        )
-
-    def _is_patient(self, head: Pending) -> bool:
-        return not head.overdue and self.now < head.arrived_ns + head.lane.max_wait_ns
 
     def _sleeps(self, who: Claimant) -> bool:
         """Whether the policy looks for memory now and then only, and this is not the time."""
@@ -166,7 +132,7 @@ class Room(Sparing):
             for e in self.state.engines.values()
             if e.is_idle
             and not e.pinned
-            and e.name not in self.needed
+            and not self.is_needed(e)
             and self.now >= e.since_ns + e.spec.min_residency_ns
         ]
         candidates = [self.candidate(e, takes_ns) for e in idle]
@@ -180,8 +146,11 @@ class Room(Sparing):
         return True
 
     def _evict(self, who: Claimant, victims: tuple[Engine, ...]) -> None:
-        self.stopped.update(engine.name for engine in victims)
         for engine in victims:
+            self.stopped.add(engine.name)
+            lane = self.state.queue.bring_back(engine.name)
+            if lane is not None:
+                lane.blocked = has_to_go(engine)
             if engine.hold is not None:
                 self.outrank(engine.hold, who.priority, who.name)
             self.returns(engine)
@@ -208,15 +177,23 @@ class Room(Sparing):
         self, who: Claimant, deficits: Mapping[str, int], rivals: tuple[Engine, ...]
     ) -> tuple[Engine, ...] | None:
         """A sufficient set: of engines idle in time if that is enough, else of others too."""
+        witness = self.state.witness
+        rest = shortage(deficits, total(self.booked(rival) for rival in rivals))
+        looked_at = [(e, self.spares(e, who, rivals)) for e in self._ready_beside(who)]
+        before = -1
         for reach in self._reaches(who):
-            found = {e.name: e for e in self._candidates(who, rivals) if reach(e)}
+            found = {e.name: e for e, rule in looked_at if rule is None and reach(e)}
+            if witness is not None:
+                self._tell_spared(witness, who, looked_at)
+            elif len(found) == before:
+                continue  # Nobody more than those who did not suffice.
+            before = len(found)
             if any(rival.name not in found for rival in rivals):
                 continue
-            rest = shortage(deficits, total(self.booked(rival) for rival in rivals))
             others = [self.candidate(e, who.takes_ns) for e in found.values() if e not in rivals]
             chosen = self.state.policy.choose_victims(others, rest) if rest else ()
-            if self.state.witness is not None:
-                self.state.witness.weighed(who, others, rest, rivals, chosen)
+            if witness is not None:
+                witness.weighed(who, others, rest, rivals, chosen)
             if chosen is not None:
                 return (*rivals, *(found[name] for name in chosen))
         return None
@@ -264,15 +241,20 @@ class Room(Sparing):
         is_cheaper = cost < sum(loss(self.candidate(e, who.takes_ns)) for e in victims)
         return chosen if is_cheaper else ()
 
-    def _candidates(self, who: Claimant, rivals: tuple[Engine, ...]) -> Iterable[Engine]:
-        for engine in self.state.engines.values():
-            if engine.state is not EngineState.READY or engine in who.engines:
-                continue
-            rule = self.spares(engine, who, rivals)
-            if rule is None:
-                yield engine
-            elif self.state.witness is not None:
-                self.state.witness.spared(who, engine, rule)
+    def _ready_beside(self, who: Claimant) -> list[Engine]:
+        return [
+            engine
+            for engine in self.state.engines.values()
+            if engine.state is EngineState.READY and engine not in who.engines
+        ]
+
+    @staticmethod
+    def _tell_spared(
+        witness: Witness, who: Claimant, looked_at: list[tuple[Engine, Rule | None]]
+    ) -> None:
+        for engine, rule in looked_at:
+            if rule is not None:
+                witness.spared(who, engine, rule)
 
     def _cannot(self, who: Claimant, deficits: Mapping[str, int]) -> Blocked:
         """Nothing suffices at present: nobody is evicted, and nothing is claimed."""
@@ -290,9 +272,11 @@ class Room(Sparing):
 
     def shed(self) -> None:
         """Unload what is idle when a budget shrank, an engine grew, or other programs press."""
+        if not self.state.ledger.is_overdrawn():
+            return
         books = self.state.ledger.pools.items()
         over = {name: book.overdraft_bytes() for name, book in books if book.overdraft_bytes() > 0}
-        rest = shortage(over, unloading_bytes(self.state)) if over else {}
+        rest = shortage(over, unloading_bytes(self.state))
         idle = [
             engine
             for engine in self.state.engines.values()
@@ -309,7 +293,3 @@ class Room(Sparing):
         for engine in idle:
             if chosen is None or engine.name in chosen:
                 self.state.unload(engine, reason, self.now)
-
-    def candidate(self, engine: Engine, away_ns: int) -> Candidate:
-        """What a policy may know of an engine that would be given away for `away_ns`."""
-        return candidate(engine, self.booked(engine), away_ns, self.now)

@@ -32,8 +32,9 @@ from scheduler.core.loading import Loading
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
 from scheduler.core.outlook import never, too_late, too_late_from_ns
 from scheduler.core.prefetch import expect
+from scheduler.core.queue import AFTER_ALL
 from scheduler.core.request import RequestKind
-from scheduler.core.room import BEHIND, RUNNING, Blocked, Room
+from scheduler.core.room import BEHIND, RUNNING, Blocked, Room, has_to_go
 
 if TYPE_CHECKING:
     from scheduler.core.queue import Lane, Pending
@@ -73,7 +74,7 @@ class Settling:
         heads = self.state.queue.heads()
         index = 0
         while index < len(heads):
-            lane = heads[index][1]
+            self.room.place, lane = heads[index]
             index += 1
             # Revoking a lease for an earlier one has ended what waited under it.
             if not lane.entries or self._is_plain(lane):
@@ -84,6 +85,7 @@ class Settling:
             self.room.reconsider()
             if lane.entries:
                 insort(heads, (lane.head.key, lane), lo=index)
+        self.room.place = AFTER_ALL
         self.loading.look_ahead()
         self.loading.review()
         return self.room.wake_ns
@@ -91,8 +93,9 @@ class Settling:
     def _is_plain(self, lane: Lane) -> bool:
         """The two most common waits, told apart at little cost where many wait.
 
-        Its one engine runs for another; or it is not in memory, and somebody before it who needed
-        no more could not get that.
+        Its one engine runs for another: then the lane is set aside until that has ended. Or the
+        engine is idle, or not in memory, and somebody before it who needed no more memory could
+        not get that.
         """
         engine = lane.only
         head = lane.entries[0][1]
@@ -104,10 +107,12 @@ class Settling:
             return False
         if engine.run is not None and engine.hold is None:
             lane.blocked = RUNNING
-        elif engine.state is EngineState.UNLOADED and self.room.is_as_hopeless(lane):
-            lane.blocked = BEHIND
-        else:
+            self.state.queue.set_aside(lane)
+            return True
+        at_rest = engine.state is EngineState.UNLOADED or (engine.is_idle and not engine.spec.uses)
+        if not at_rest or not self.room.is_as_hopeless(lane):
             return False
+        lane.blocked = BEHIND
         self.room.needed.add(engine.name)
         return True
 
@@ -219,7 +224,7 @@ class Settling:
     def _wanted_before(self, lane: Lane) -> Blocked | None:
         """A run passes soon; a lease could keep the engine from who is before it for ever."""
         for engine in lane.engines:
-            if engine.name in self.room.needed:
+            if self.room.is_needed(engine):
                 return (ReasonCode.WAITS_FOR_TURN, f"somebody before it waits for {engine.name}")
         return None
 
@@ -227,7 +232,7 @@ class Settling:
         """Why work cannot start on this engine now, though it is in memory or on its way."""
         name = engine.name
         if name in self.room.stopped:
-            return (ReasonCode.WAITS_FOR_TURN, f"{name} has to make room for somebody before it")
+            return has_to_go(engine)
         if engine.hold is not None:
             self.room.outrank(engine.hold, head.lane.importance(), f"request {head.request.id}")
             return (ReasonCode.WAITS_FOR_ENGINE, f"{name} is held by lease {engine.hold.id}")

@@ -8,6 +8,7 @@ from scheduler.core.balance import Balance
 from scheduler.core.outlook import is_leaving
 from scheduler.core.policy import rank
 from scheduler.core.prospect import misses, until_next_ns
+from scheduler.core.queue import BEFORE_ALL, OrderKey
 from scheduler.core.witness import Rule
 
 if TYPE_CHECKING:
@@ -19,8 +20,9 @@ if TYPE_CHECKING:
 class Sparing(Balance):
     """The rules by which an engine that is ready need not go for a claimant.
 
-    `needed` are engines that somebody earlier in the order wants. `wake_ns` is when time alone
-    changes what was decided. `is_personal` says that a rule spared an engine from one claimant
+    `needed` are engines that somebody earlier in the order wants, beside those whose lanes are set
+    aside; `place` is how far the pass has come in the order. `wake_ns` is when time alone changes
+    what was decided. `is_personal` says that a rule spared an engine from one claimant
     which might not spare it from another.
     """
 
@@ -28,8 +30,16 @@ class Sparing(Balance):
         super().__init__(state)
         self.now = now
         self.needed: set[str] = set()
+        self.place: OrderKey = BEFORE_ALL
         self.wake_ns: int | None = None
         self.is_personal = False
+
+    def is_needed(self, engine: Engine) -> bool:
+        """Whether somebody earlier in the order wants this engine."""
+        if engine.name in self.needed:
+            return True
+        lane = self.state.queue.aside.get(engine.name)
+        return lane is not None and lane.entries[0][0] < self.place
 
     def wake(self, at_ns: int) -> None:
         """Look again at `at_ns`."""
@@ -41,7 +51,7 @@ class Sparing(Balance):
         rule = None
         if engine.pinned:
             rule = Rule.PINNED
-        elif engine.name in self.needed:
+        elif self.is_needed(engine):
             rule = Rule.NEEDED
         elif engine.condemned is not None:
             rule = Rule.CONDEMNED

@@ -209,6 +209,7 @@ class State:
                 self._book_orphan(engine)
             else:
                 engine.run = None
+                self.queue.bring_back(engine.name)
                 for name, count in engine.spec.uses.items():
                     self.units[name] += count
             engine.used_ns = now
@@ -344,3 +345,4 @@ class State:
         self.verdicts.clear()
         self.fit = None
         self.epoch += 1
+        self.queue.bring_all_back()

@@ -199,3 +199,65 @@ def test_a_measurement_is_judged_by_who_waits_already(make_world):
     world.ended(2, measured={"a": {"unified": Measurement(450)}})
     world.quiesce()
     world.check_rest("a")
+
+
+def busy_with_customers(make_world, **settings):
+    """`runs` works for request 1, and request 2 waits for it, set aside."""
+    world = make_world(1000, **settings)
+    world.model("runs", 300)
+    world.ask("runs")
+    world.loaded("runs")
+    world.ask("runs")
+    return world
+
+
+def test_who_waits_aside_still_comes_before_a_lease_on_the_same_engine(make_world):
+    world = busy_with_customers(make_world)
+    assert world.hold("runs") == []
+    assert world.ended() == ["finish 1 completed", "run runs for 2"]
+    assert world.ended() == ["finish 2 completed", "hold runs for 3"]
+
+
+def test_who_waits_aside_keeps_its_engine_from_who_comes_later_only(make_world):
+    world = busy_with_customers(make_world)
+    world.model("other", 800, max_wait_ns=0)
+    world.ask("other", priority=60)
+    world.ask("other", priority=40)
+    assert world.waits_for(2) == "waits_for_turn"
+    assert world.ended() == ["finish 1 completed", "unload runs: make_room"]
+    world.quiesce()
+    world.check_rest("runs")
+
+
+def test_the_engine_of_who_waits_aside_is_no_rival_to_send_away(make_world):
+    world = make_world(1000)
+    world.model("runs", 300, exclusive=["g"])
+    world.model("rival", 300, exclusive=["g"], max_wait_ns=0)
+    world.ask("runs")
+    world.loaded("runs")
+    world.ask("runs")
+    assert world.ask("rival") == []
+    assert world.waits_for(3) == "waits_for_exclusive"
+    assert world.ended() == ["finish 1 completed", "run runs for 2"]
+
+
+def test_who_waits_aside_is_judged_again_when_the_budget_shrinks(make_world):
+    world = busy_with_customers(make_world)
+    assert world.tell(BudgetChanged("unified", 200)) == ["finish 2 rejected: never_fits"]
+
+
+def test_a_patient_one_behind_an_impatient_one_still_claims_what_comes_back(make_world):
+    """`first` may not count on the workspace that runs; `second` may, and nobody takes it away."""
+    world = make_world(1000)
+    world.model("runs", 300, workspace=300, pinned=True)
+    world.loaded("runs")
+    world.ask("runs")
+    world.model("first", 600, max_wait_ns=0)
+    world.model("second", 600, max_wait_ns=60 * S)
+    world.model("third", 300)
+    world.ask("first")
+    world.at(1)
+    world.ask("second")
+    assert world.ask("third") == []
+    world.quiesce()
+    world.check_rest("third")

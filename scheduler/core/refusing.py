@@ -1,0 +1,85 @@
+"""What is remembered within one pass, so that it need not be worked out again."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from scheduler.core.engine import Engine, EngineState
+from scheduler.core.prospect import candidate
+from scheduler.core.sparing import Sparing
+
+if TYPE_CHECKING:
+    from scheduler.core.claim import Claimant, Need
+    from scheduler.core.policy import Candidate
+    from scheduler.core.queue import Lane, Pending
+    from scheduler.core.state import State
+
+
+class Refusing(Sparing):
+    """Who was not given memory, and what speaks for and against each engine.
+
+    `is_making` says that somebody makes room already, so nobody else does in this pass.
+    """
+
+    def __init__(self, state: State, now: int) -> None:
+        super().__init__(state, now)
+        self.is_making = False
+        self._refused: tuple[Claimant, tuple[str, int, int]] | None = None
+        self._known: dict[tuple[str, int], Candidate] = {}
+
+    def note_refusal(self, who: Claimant, need: Need, rivals: tuple[Engine, ...]) -> None:
+        """Remember that this claimant was not given its memory, whatever takes its turn next."""
+        wants_one = who.pending is None or who.pending.lane.only is not None
+        plain = wants_one and not who.engines[0].has_choice and not rivals
+        if plain and not self.is_personal and len(need.later) == 1:
+            (pool,) = need.later
+            self._refused = (who, (pool, need.now[pool], need.later[pool]))
+
+    def reconsider(self) -> None:
+        """Somebody was served or answered: what was refused before may be granted now."""
+        self._refused = None
+        self._known.clear()
+
+    def is_as_hopeless(self, lane: Lane) -> bool:
+        """Whether somebody before it, who needed no more, was not given that memory either.
+
+        Told without looking at the engines again: what is free only shrinks within a pass, and who
+        comes later may not take out more of them. In doubt, False.
+        """
+        engine = lane.engines[0]
+        need = engine.sole_need
+        if need is None:
+            return False
+        pool, now, later = need
+        if engine.state is EngineState.READY:
+            now = later = engine.figures.workspace_bytes[pool]
+        if now <= self.free[pool]:
+            return False
+        if self.is_making:
+            return True
+        if self._refused is None or engine.spec.exclusive:
+            return False
+        who, (same, less, later_less) = self._refused
+        return (
+            pool == same
+            and now >= less
+            and later >= later_less
+            and (self.now < who.patient_ns) == self._is_patient(lane.head)
+            and lane.importance() <= who.priority
+        )
+
+    def _is_patient(self, head: Pending) -> bool:
+        return (
+            self.state.policy.patient
+            and not head.overdue
+            and self.now < head.arrived_ns + head.lane.max_wait_ns
+        )
+
+    def candidate(self, engine: Engine, away_ns: int) -> Candidate:
+        """What a policy may know of an engine that would be given away for `away_ns`."""
+        key = engine.name, away_ns
+        known = self._known.get(key)
+        if known is None:
+            known = candidate(engine, self.booked(engine), away_ns, self.now)
+            self._known[key] = known
+        return known

@@ -194,7 +194,7 @@ def _(event: ev.LeaseEnded, state: State, now: int) -> None:
         _ran_well(lease, now)
     elif lease.revoking is not None and lease.revoking.code is ReasonCode.DEADLINE_PASSED:
         lease.engines[0].figures.cut_short.add(now - lease.granted_ns, now)
-    if event.out_of_memory and not lease.holds:
+    if event.out_of_memory and not lease.holds and not lease.in_turn:
         ran_out_of_memory(state, lease)
     errors = dict(event.errors)
     for pending in list(lease.pending):
@@ -245,10 +245,10 @@ def _answer(
     """One request's outcome, now that the work of its lease has stopped."""
     deadline_ns = pending.deadline_ns
     run = pending.request.kind is RequestKind.INFER
+    code = ReasonCode.OUT_OF_MEMORY if event.out_of_memory else ReasonCode.RUN_FAILED
     if error is not None:
-        state.finish(pending, Outcome.FAILED, Reason(ReasonCode.RUN_FAILED, error))
+        state.finish(pending, Outcome.FAILED, Reason(code, error))
     elif event.outcome is not Outcome.COMPLETED:
-        code = ReasonCode.OUT_OF_MEMORY if event.out_of_memory else ReasonCode.RUN_FAILED
         state.finish(pending, event.outcome, Reason(code, event.error))
     elif run and deadline_ns is not None and now > deadline_ns:
         late = f"its answer came {(now - deadline_ns) / 1e6:.1f} ms too late"
@@ -262,8 +262,8 @@ def _ran_well(lease: Lease, now: int) -> None:
     for engine in lease.engines:
         engine.failures = 0
     if not lease.holds:
-        engine = lease.engines[0]
-        engine.figures.ran_well(now - lease.granted_ns, engine.spec.batch_max, now)
+        engine, runs = lease.engines[0], len(lease.granted) if lease.in_turn else 1
+        engine.figures.ran_well((now - lease.granted_ns) // runs, engine.spec.batch_max, now)
 
 
 def _believe(state: State, engine: Engine, measured: Mapping[str, ev.Measurement]) -> None:

@@ -21,8 +21,6 @@ def most_items(state: State, engine: Engine) -> int:
     The budget allows what would fit beside what is pinned, were all others gone.
     """
     most = engine.spec.batch_max
-    if most == 1:
-        return 1
     figures = engine.figures
     if figures.room_for[0] != state.epoch:
         figures.room_for = (state.epoch, _room_for(state, engine))

@@ -46,7 +46,8 @@ class GrantLease:
     """These requests may use these engines. Ends in LeaseEnded.
 
     A lease of runs (`holds` false) is executed at once: one `infer` call with the requests as its
-    batch. A lease that holds is handed to its one caller, who runs requests under it.
+    batch, or with `in_turn` one call for each, one after another. A lease that holds is handed to
+    its one caller, who runs requests under it.
     """
 
     lease_id: int
@@ -54,6 +55,7 @@ class GrantLease:
     request_ids: tuple[int, ...]
     holds: bool = False
     expires_ns: int | None = None
+    in_turn: bool = False
 
 
 @dataclass(frozen=True, slots=True)

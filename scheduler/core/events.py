@@ -141,7 +141,8 @@ class EngineLost:
 class LeaseEnded:
     """The work of a lease has really stopped, or its holder let go.
 
-    `outcome` holds for every request of the lease but those in `errors`, which failed one by one.
+    `outcome` holds for every request of the lease but those in `errors`, which failed one by one
+    (with `out_of_memory`, for lack of memory).
     `measured` is what the engines hold now, per model and pool, where that is known.
     """
 

@@ -56,6 +56,11 @@ class Lease:
         self.expires_ns = expires_ns
         self.revoking: Reason | None = None
 
+    @property
+    def in_turn(self) -> bool:
+        """A train: its requests run one after another, each by itself."""
+        return len(self.granted) > 1 and self.engines[0].spec.batch_max == 1
+
     def __repr__(self) -> str:
         names = ",".join(engine.name for engine in self.engines)
         return f"<lease {self.id} on {names}{' revoking' if self.revoking else ''}>"

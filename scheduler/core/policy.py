@@ -52,6 +52,8 @@ class Policy(Protocol):
     """Whether a request that must miss its deadline is refused instead of tried."""
     patient: bool
     """Whether a request lets others be served first before it makes them give up their engines."""
+    couples: bool
+    """Whether short runs of one lane may follow each other without a decision between them."""
     prefetches: bool
     """Whether engines are loaded before they are asked for."""
     one_at_a_time: bool
@@ -76,6 +78,7 @@ class RotaPolicy:
 
     refuses_late = True
     patient = True
+    couples = True
     prefetches = True
     one_at_a_time = False
     looks_every_ns = 0
@@ -106,6 +109,7 @@ class FifoPolicy:
 
     refuses_late = False
     patient = False
+    couples = False
     prefetches = False
     one_at_a_time = False
     looks_every_ns = 0

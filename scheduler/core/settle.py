@@ -35,6 +35,7 @@ from scheduler.core.prefetch import expect
 from scheduler.core.queue import AFTER_ALL
 from scheduler.core.request import RequestKind
 from scheduler.core.room import BEHIND, RUNNING, Blocked, Room, has_to_go
+from scheduler.core.train import train_of
 
 if TYPE_CHECKING:
     from scheduler.core.queue import Lane, Pending
@@ -264,6 +265,9 @@ class Settling:
                 claimant(lane, head, self.state.policy, self.now), Need(need, need), ()
             )
             return False
+        if lane.engines[0].spec.batch_max == 1:
+            self._grant(train_of(self.state, lane, self.now), need)
+            return True
         most = most_items(self.state, lane.engines[0])
         batch = batch_of(lane, head, self.room.free, most)
         until_ns = waits_until_ns(lane, batch, most, self.now)

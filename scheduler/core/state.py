@@ -155,7 +155,8 @@ class State:
             self._start_run(lease, lane.engines[0], now)
         refs = tuple(engine.ref for engine in lane.engines)
         ids = tuple(pending.request.id for pending in batch)
-        self.decisions.append(GrantLease(lease_id, refs, ids, holds, lease.expires_ns))
+        grant = GrantLease(lease_id, refs, ids, holds, lease.expires_ns, lease.in_turn)
+        self.decisions.append(grant)
 
     def _start_run(self, lease: Lease, engine: Engine, now: int) -> None:
         engine.run = lease

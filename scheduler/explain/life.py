@@ -129,7 +129,11 @@ class Life:
         if grant.holds:
             return f"holds {names}, lease {grant.lease_id}"
         others = len(grant.request_ids) - 1
-        with_others = f", in a batch with {others} more" if others else ""
+        if grant.in_turn:
+            place = grant.request_ids.index(self.request.id) + 1
+            with_others = f", number {place} of {others + 1} short runs in turn"
+        else:
+            with_others = f", in a batch with {others} more" if others else ""
         return f"runs on {names}, lease {grant.lease_id}{with_others}"
 
     def _concerns(self, model: str, reason: Reason) -> bool:

@@ -77,7 +77,7 @@ class Residence:
     def __init__(self, mode: Mode | None = None) -> None:
         self.stays: dict[str, Stay] = {}
         self._mode = mode
-        self._runs: dict[int, tuple[str, int]] = {}
+        self._runs: dict[int, tuple[str, int, int]] = {}
 
     def stay(self, model: str) -> Stay:
         """Where a known model's engine is, with the priority that it has in the mode."""
@@ -110,9 +110,9 @@ class Residence:
                 stay.why = error
                 stay.enter(EngineState.UNLOADED, now)
             case LeaseEnded(lease_id, outcome) if lease_id in self._runs:
-                model, granted_ns = self._runs.pop(lease_id)
+                model, runs, granted_ns = self._runs.pop(lease_id)
                 if outcome is Outcome.COMPLETED and model in self.stays:
-                    self.stays[model].run_ns = now - granted_ns
+                    self.stays[model].run_ns = (now - granted_ns) // runs
             case _:
                 pass
 
@@ -124,8 +124,9 @@ class Residence:
             case UnloadEngine(model, instance, reason) if stay := self._of(model, instance):
                 stay.why = reason
                 stay.enter(EngineState.UNLOADING, now)
-            case GrantLease(lease_id, (ref, *_), holds=False):
-                self._runs[lease_id] = (ref.model, now)
+            case GrantLease(lease_id, (ref, *_), request_ids, holds=False):
+                runs = len(request_ids) if decision.in_turn else 1
+                self._runs[lease_id] = (ref.model, runs, now)
             case _:
                 pass
 

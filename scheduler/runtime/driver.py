@@ -30,7 +30,7 @@ from scheduler.core.outcome import Outcome, Reason, ReasonCode
 from scheduler.core.request import RequestKind
 from scheduler.core.scheduler import Scheduler
 from scheduler.runtime.call import Call
-from scheduler.runtime.failure import Failure, describe
+from scheduler.runtime.failure import Failure, describe, is_out_of_memory
 from scheduler.runtime.fleet import Fleet
 from scheduler.runtime.grant import Hold, Run
 from scheduler.runtime.pump import Cause, Observer, Pump
@@ -188,9 +188,10 @@ class Driver:
         if hold is not None:
             hold.runs.add(lease_id)
         engine = self._fleet[decision.engines[0].model]
-        self._runs[lease_id] = Run(engine, calls, hold)
-        shared = len(calls) > 1
-        engine.run(lease_id, [call.hand_over(shared=shared) for call in calls])
+        self._runs[lease_id] = Run(engine, calls, hold, in_turn=decision.in_turn)
+        shared = len(calls) > 1 and not decision.in_turn
+        payloads = [call.hand_over(shared=shared) for call in calls]
+        engine.run(lease_id, payloads, in_turn=decision.in_turn)
 
     def _revoke(self, decision: do.RevokeLease) -> None:
         lease_id = decision.lease_id
@@ -255,7 +256,8 @@ class Driver:
         else:
             outcome = Outcome.CANCELLED if run.is_called_off else Outcome.COMPLETED
             errors = _deliver(run.calls, answer)
-            self.tell(LeaseEnded(lease_id, outcome, errors=errors, measured=by_model))
+            short = bool(errors) and run.in_turn and any(map(is_out_of_memory, answer))
+            self.tell(LeaseEnded(lease_id, outcome, "", errors, short, by_model))
         self._leave_hold(run.hold, lease_id)
 
     def engine_gone(self, engine: EngineThread) -> None:

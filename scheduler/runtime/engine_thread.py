@@ -30,8 +30,8 @@ from scheduler.runtime.measuring import Activity, Window
 _log = logging.getLogger(__name__)
 
 Measured = Mapping[str, Measurement]
-Run = tuple[int, list[Any]]
-"""The number of a lease and the payloads of its batch."""
+Run = tuple[int, list[Any], bool]
+"""The number of a lease, its payloads, and whether they are run in turn instead of as a batch."""
 
 
 class EngineListener(Protocol):
@@ -100,9 +100,9 @@ class EngineThread:
 
     # -- called on the event loop -----------------------------------------------------------
 
-    def run(self, lease_id: int, payloads: list[Any]) -> None:
-        """Answer a batch. Ends in `engine_returned`."""
-        self._jobs.put((lease_id, payloads))
+    def run(self, lease_id: int, payloads: list[Any], *, in_turn: bool = False) -> None:
+        """Answer a batch, or one payload after another. Ends in `engine_returned`."""
+        self._jobs.put((lease_id, payloads, in_turn))
 
     def cancel(self, lease_id: int) -> None:
         """Hasten the end of a run: it does not begin if it has not, else the plugin is told."""
@@ -168,11 +168,12 @@ class EngineThread:
         if run is None:
             self._unload()
             return False
-        lease_id, payloads = run
+        lease_id, payloads, in_turn = run
         answer: list[Any] | Failure
         with self._activity:
             try:
-                answer = self._infer(lease_id, payloads)
+                infer = self._infer_in_turn if in_turn else self._infer
+                answer = infer(lease_id, payloads)
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, exits included
                 self._complain(error, "infer()")
                 answer = Failure.of(error)
@@ -187,6 +188,18 @@ class EngineThread:
             raise EngineError("it was called off before it began")
         batch = [plugin.example() if payload is EXAMPLE else payload for payload in payloads]
         return _checked(plugin.infer(batch), len(batch))
+
+    def _infer_in_turn(self, lease_id: int, payloads: list[Any]) -> list[Any]:
+        """One call for each payload; an error is the answer to that one alone."""
+        answers: list[Any] = []
+        for payload in payloads:
+            try:
+                answers += self._infer(lease_id, [payload])
+            except BaseException as error:  # noqa: BLE001, PERF203 - a plugin may raise anything
+                self._complain(error, "infer()")
+                strip_frames(error)
+                answers.append(error)
+        return answers
 
     def _measure(self) -> Measured:
         """What the plugin itself says that it holds, per pool."""

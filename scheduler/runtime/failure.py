@@ -19,7 +19,12 @@ class Failure:
     def of(cls, error: BaseException) -> Failure:
         """Turn `error` into text and strip its frames, whose locals keep the engine alive."""
         strip_frames(error)
-        return cls(describe(error), error, isinstance(error, (EngineOutOfMemory, MemoryError)))
+        return cls(describe(error), error, is_out_of_memory(error))
+
+
+def is_out_of_memory(error: object) -> bool:
+    """Whether it was raised as memory was short."""
+    return isinstance(error, (EngineOutOfMemory, MemoryError))
 
 
 def describe(error: BaseException) -> str:

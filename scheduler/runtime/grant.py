@@ -30,10 +30,13 @@ class Hold:
 class Run:
     """A lease that an engine's thread works on. `hold` is the lease it belongs to, if any."""
 
-    __slots__ = ("calls", "engine", "hold", "is_called_off")
+    __slots__ = ("calls", "engine", "hold", "in_turn", "is_called_off")
 
-    def __init__(self, engine: EngineThread, calls: list[Call], hold: Hold | None) -> None:
+    def __init__(
+        self, engine: EngineThread, calls: list[Call], hold: Hold | None, *, in_turn: bool
+    ) -> None:
         self.engine = engine
         self.calls = calls
         self.hold = hold
+        self.in_turn = in_turn
         self.is_called_off = False

@@ -110,7 +110,7 @@ class _Watch:
         self._times = times
         self._loads: dict[tuple[str, int], int] = {}
         self._unloads: dict[tuple[str, int], int] = {}
-        self._runs: dict[int, tuple[str, int, int]] = {}
+        self._runs: dict[int, tuple[str, int, int, int]] = {}
         self._items: dict[int, int] = {}
         self._forms: dict[str, str] = {}
 
@@ -125,9 +125,10 @@ class _Watch:
                 unloaded_ns = now - self._unloads.pop((model, instance))
                 self._times[self._forms[model]].unloads.add(unloaded_ns)
             case LeaseEnded(lease_id, outcome, errors=errors) if lease_id in self._runs:
-                model, items, granted_ns = self._runs.pop(lease_id)
+                model, items, runs, granted_ns = self._runs.pop(lease_id)
                 if outcome is Outcome.COMPLETED and not errors:
-                    self._times[model].add_run(items, now - granted_ns)
+                    for _ in range(runs):
+                        self._times[model].add_run(items // runs, (now - granted_ns) // runs)
             case _:
                 pass
 
@@ -143,7 +144,8 @@ class _Watch:
                 ref.model
             ):
                 items = sum(self._items.get(request_id, 1) for request_id in request_ids)
-                self._runs[lease_id] = (self._forms[ref.model], items, now)
+                runs = len(request_ids) if decision.in_turn else 1
+                self._runs[lease_id] = (self._forms[ref.model], items, runs, now)
             case FinishRequest(request_id):
                 self._items.pop(request_id, None)
             case _:

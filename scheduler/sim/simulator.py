@@ -201,14 +201,19 @@ class Simulator:
             self._holders[lease_id] = holder
             holder.granted(lease_id)
             return
-        items = sum(self._asked[request_id][0].items for request_id in decision.request_ids)
-        due_ns = self.now_ns + self._loaded[decision.engines[0].model].run_ns(items)
+        due_ns = self.now_ns + self._run_ns(decision)
         if first.under_lease is None:
             self.at(due_ns, self.tell, LeaseEnded(lease_id))
         else:
             holder = self._holders[first.under_lease]
             holder.run_started()
             self.at(due_ns, self._end_run_under, (lease_id, holder))
+
+    def _run_ns(self, decision: GrantLease) -> int:
+        """A batch takes its time once, the runs of a train take theirs one after another."""
+        times = self._loaded[decision.engines[0].model]
+        items = [self._asked[request_id][0].items for request_id in decision.request_ids]
+        return sum(map(times.run_ns, items)) if decision.in_turn else times.run_ns(sum(items))
 
     def _end_run_under(self, run: tuple[int, Holder]) -> None:
         lease_id, holder = run

@@ -225,7 +225,7 @@ class TimelineBuilder:
             self._adopt(engine.model, engine.instance, now)
         lease = OpenLease(grant, now, _described(grant))
         self._leases[grant.lease_id] = lease
-        items = sum(entry.request.items for entry in granted) or 1
+        items = 1 if grant.in_turn else sum(entry.request.items for entry in granted) or 1
         parent = granted[0].request.under_lease if granted else None
         self._bookings.grant(grant.lease_id, lease.models, items, parent)
 

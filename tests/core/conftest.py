@@ -59,7 +59,8 @@ def text(decision: Decision) -> str:
         case GrantLease():
             names = "+".join(engine.model for engine in decision.engines)
             ids = ",".join(str(request_id) for request_id in decision.request_ids)
-            return f"{'hold' if decision.holds else 'run'} {names} for {ids}"
+            how = " in turn" if decision.in_turn else ""
+            return f"{'hold' if decision.holds else 'run'} {names} for {ids}{how}"
         case RevokeLease():
             return f"revoke {decision.lease_id}: {decision.reason.code.value}"
         case FinishRequest():

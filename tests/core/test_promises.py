@@ -280,7 +280,12 @@ class AnyStory(RuleBasedStateMachine):
             else:
                 assert book.run is None
                 assert book.hold == requests[0].under_lease
-                book.run, book.run_items = grant.lease_id, sum(r.items for r in requests)
+                items = [request.items for request in requests]
+                book.run, book.run_items = grant.lease_id, sum(items)
+                if grant.in_turn:
+                    assert book.spec.batch_max == max(items) == 1
+                    book.run_items = 1
+                    return
                 assert len(requests) == 1 or book.run_items <= book.spec.batch_max
                 assert len(requests) == 1 or book.run_items <= book.most_items
 
@@ -503,6 +508,20 @@ class AnyStory(RuleBasedStateMachine):
         if book is not None:
             self.gone(book)
             self.tell(ev.EngineLost(book.spec.name, book.instance, "killed"))
+
+    @precondition(lambda self: self.some("ready"))
+    @rule(data=st.data(), run_ns=st.sampled_from([0, MS // 4, 2 * MS]))
+    def be_known_as_quick(self, data: st.DataObject, run_ns: int) -> None:
+        """Runs of no length, so that those who queue go in turn."""
+        book = self.any_of(data, "ready")
+        for _ in range(6 if book is not None else 0):
+            self.now += run_ns
+            if book.run is not None:
+                self.end(self.leases[book.run], "well")
+            for _ in range(2):
+                request = Request(id=len(self.requests) + 1, models=(book.spec.name,))
+                self.requests[request.id] = request
+                self.tell(ev.RequestArrived(request))
 
     @precondition(lambda self: self.leases)
     @rule(data=st.data(), how=st.sampled_from(["well", "well", "badly", "one badly", "grown"]))

@@ -327,3 +327,14 @@ def test_the_form_that_an_engine_takes_is_told(robot):
     robot.run(3000)
     assert "b begins to load as int8" in robot.told(asked)
     assert "comes; b was in memory as int8, since" in robot.told(again)
+
+
+def test_a_short_run_in_turn_is_told_with_its_place(robot):
+    robot.model("a", 100, run_ms=0)
+    for at_ms in (0, 310, 320, 330, 340):
+        robot.ask(at_ms, "a")
+    first, second, third = (robot.ask(400, "a") for _ in range(3))
+    robot.run(1000)
+    assert "number 1 of 2 short runs in turn" in robot.told(second)
+    assert "number 2 of 2 short runs in turn" in robot.told(third)
+    assert "in turn" not in robot.told(first)

@@ -372,7 +372,8 @@ def granted(grant: de.GrantLease) -> str:
     ids = ",".join(f"#{request_id}" for request_id in grant.request_ids)
     until = f" until {said_time(grant.expires_ns)}" if grant.expires_ns is not None else ""
     held = f", held{until}" if grant.holds else ""
-    return f"grant lease {grant.lease_id} on {names} to {ids}{held}"
+    in_turn = " in turn" if grant.in_turn else ""
+    return f"grant lease {grant.lease_id} on {names} to {ids}{in_turn}{held}"
 
 
 def lease_ended(story: Story, lease_id: str, holding: str | None, error: str | None) -> ev.Event:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -83,6 +84,17 @@ def test_a_batch_takes_what_the_next_larger_one_took_and_in_proportion_beyond_th
     records = [*run(0, LeaseEnded(1), 1), *run(100, LeaseEnded(2), 2, 2)]
     times = observe_times(records, {"a": FALLBACK}, seed=1)["a"]
     assert [times.run_ns(items) for items in (1, 2, 4, 6)] == [10, 40, 40, 60]
+
+
+def test_a_train_is_so_many_runs_of_one_item() -> None:
+    first, *rest = run(0, LeaseEnded(1), 1, 1, 1)
+    in_turn = [replace(r, decisions=tuple(map(as_train, r.decisions))) for r in rest]
+    times = observe_times([first, *in_turn], {"a": FALLBACK}, seed=1)["a"]
+    assert (times.run_ns(1), len(times.runs)) == (10, 1)
+
+
+def as_train(decision: Any) -> Any:
+    return replace(decision, in_turn=True) if isinstance(decision, GrantLease) else decision
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ from scheduler.core.events import (
     EngineUnloaded,
     LeaseEnded,
     ModelRegistered,
+    ModelRemoved,
     RequestArrived,
     RequestCancelled,
     TimerFired,
@@ -46,6 +47,25 @@ def steps(records: list[Record]) -> list[tuple[Any, ...]]:
         for record in records
         if not isinstance(record.event, ModelRegistered)
     ]
+
+
+def test_the_runs_of_a_train_take_their_times_one_after_another(
+    simulator: Simulator, records: list[Record], caller: Any
+) -> None:
+    spec = ModelSpec(name="a", footprint={"unified": PoolFootprint(resident_bytes=200)})
+    simulator.tell(ModelRemoved("a"))
+    simulator.register(spec)
+    for number in range(1, 6):
+        ask_at(simulator, number * 1000, Request(id=number, models=("a",)), caller)
+    for number in range(6, 10):
+        ask_at(simulator, 6000, Request(id=number, models=("a",)), caller)
+    simulator.run(10_000)
+    granted = [(r.at_ns, d) for r in records for d in r.decisions if isinstance(d, GrantLease)]
+    assert [(at_ns, d.request_ids, d.in_turn) for at_ns, d in granted[-2:]] == [
+        (6000, (6,), False),
+        (6020, (7, 8, 9), True),
+    ]
+    assert records[-1].at_ns == 6080
 
 
 def test_two_models_that_do_not_fit_together_take_turns_as_worked_out_by_hand(

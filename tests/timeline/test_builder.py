@@ -225,6 +225,14 @@ def test_an_engine_takes_its_peak_then_its_resident_bytes_then_nothing():
     ]
 
 
+def test_a_train_takes_the_workspace_of_one_run():
+    run = loaded("faces")
+    for request_id in (1, 2, 3):
+        run.ask(20, request_id, "faces")
+    run.step(20, None, GrantLease(1, (EngineRef("faces", 1),), (1, 2, 3), in_turn=True))
+    assert run.amounts()[-1] == (20, {"faces": 40}, 9)
+
+
 def test_a_run_takes_workspace_and_items_and_under_a_lease_only_what_is_new():
     run = loaded("faces")
     run.ask(20, 1, "faces", kind=RequestKind.HOLD).grant(20, 5, 1, "faces", holds=True)

@@ -76,7 +76,7 @@ def simulate(
     else:
         notes = _replay(simulator, arrivals, duration_ns)
     report = builder.report(duration_ns)
-    return Simulated(report, (*assumed, *notes, *simulator.refused_modes, *_still_open(report)))
+    return Simulated(report, (*assumed, *notes, *simulator.remarks.values(), *_still_open(report)))
 
 
 def _replay(simulator: Simulator, arrivals: Iterable[Record], duration_ns: int) -> list[str]:

@@ -74,8 +74,8 @@ class Simulator:
 
     `times` has an entry for each variant of each registered model, see `form_key`. Observers see
     each step's record before its decisions are acted on, as those of the runtime do. Nothing
-    hastens a run: its thread could not be killed either. `refused_modes` are switches of modes that
-    were refused, in sentences.
+    hastens a run: its thread could not be killed either. `remarks` are its alarms and refused
+    switches, the first of each kind, in sentences.
     """
 
     def __init__(
@@ -86,7 +86,7 @@ class Simulator:
     ) -> None:
         self.core = Scheduler(settings)
         self.now_ns = 0
-        self.refused_modes: list[str] = []
+        self.remarks: dict[str, str] = {}
         self._times = times
         self._loaded: dict[str, EngineTimes] = {}
         self._observers = tuple(observers)
@@ -102,7 +102,7 @@ class Simulator:
             GrantLease: self._grant,
             RevokeLease: self._revoke,
             FinishRequest: self._finish,
-            RaiseAlarm: lambda _: None,
+            RaiseAlarm: self._note_alarm,
             SwitchMode: lambda _: None,
             RefuseMode: self._note_refusal,
             AnnounceMode: lambda _: None,
@@ -226,8 +226,15 @@ class Simulator:
             holder.revoked(decision.lease_id)
 
     def _note_refusal(self, decision: RefuseMode) -> None:
-        at_s = self.now_ns / SECOND_NS
-        self.refused_modes.append(f"at {at_s:g} s: not switched: {decision.reason}")
+        self._remark(f"mode {decision.mode}", f"not switched: {decision.reason}")
+
+    def _note_alarm(self, decision: RaiseAlarm) -> None:
+        code = decision.reason.code
+        self._remark(f"{code.value} {decision.model}", f"{code.value}: {decision.reason}")
+
+    def _remark(self, subject: str, text: str) -> None:
+        """Keep the first of its kind: a simulation may have the same again and again."""
+        self.remarks.setdefault(subject, f"at {self.now_ns / SECOND_NS:.1f} s: {text}")
 
     def _finish(self, decision: FinishRequest) -> None:
         _, client, _ = self._asked.pop(decision.request_id)

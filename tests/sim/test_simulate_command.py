@@ -205,5 +205,22 @@ def test_a_switch_that_is_refused_is_told_and_the_simulation_goes_on(robot: Path
     robot.write_text(MODES)
     result = command(robot, "--at", "10s=both", "--json")
     assert result.exit_code == 0
-    assert "at 10 s: not switched: mode both: detector never fits" in result.stderr
+    assert "at 10.0 s: not switched: mode both: detector never fits" in result.stderr
     assert Report.model_validate_json(result.stdout).models["detector"].completed > 300
+
+
+def test_a_simulation_tells_its_alarms_once(robot: Path) -> None:
+    heavy = (
+        "memory: {budget: 300MiB}\nscheduling: {queue_bytes: none}\nmodels:\n"
+        "  a: {engine: synthetic, options: {load: 2s, infer: 10ms}, footprint: 200MiB}\n"
+        "  b: {engine: synthetic, options: {load: 2s, infer: 10ms}, footprint: 180MiB}\n"
+        "sources:\n"
+        "  x: {model: a, from: synthetic, rate: 0.2Hz, arrivals: poisson}\n"
+        "  y: {model: b, from: synthetic, rate: 0.2Hz, arrivals: poisson}\n"
+    )
+    robot.write_text(heavy)
+    result = command(robot, "--duration", "10m")
+    assert result.stderr.count("thrashing: ") == 1
+    assert "80.0 MiB of unified more would end it" in result.stderr
+    robot.write_text(heavy.replace("300MiB", "380MiB"))
+    assert "thrashing" not in command(robot, "--duration", "10m").stderr

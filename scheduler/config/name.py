@@ -12,12 +12,12 @@ from scheduler.config.units import quoted
 
 NAME_MAX = 64
 
-_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
+NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*", re.ASCII)
 _POOL_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:-]*", re.ASCII)
 
 
 def _read_name(value: object) -> str:
-    return _matching(value, _NAME, "letters, digits, _ . and -")
+    return _matching(value, NAME, "letters, digits, _ . and -")
 
 
 def read_pool_name(value: object) -> str:
@@ -39,7 +39,7 @@ def _matching(value: object, pattern: re.Pattern[str], allowed: str) -> str:
 def host_node() -> str:
     """Name this node after its host, with what no name may have replaced by `-`."""
     host = re.sub(r"[^A-Za-z0-9_.-]", "-", socket.gethostname())[:NAME_MAX]
-    return host if _NAME.fullmatch(host) else "node"
+    return host if NAME.fullmatch(host) else "node"
 
 
 Name = Annotated[str, PlainValidator(_read_name)]

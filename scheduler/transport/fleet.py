@@ -47,6 +47,8 @@ WINDOW = 2
 """The broker sends so many times what is handled at a time: what waits here can be handed on, what
 waits at the broker cannot."""
 
+TRY_AGAIN_S = 1.0
+
 GONE_FOR_S = 10
 """So much longer than the session is it remembered that a member is gone."""
 
@@ -259,5 +261,7 @@ class Fleet:
             if await heir.run():
                 self.connection.send(self._record(gone.member, b""), keeps=False)
                 self.members.take(gone.member, None, self._now_ns())
+            else:
+                await anyio.sleep(TRY_AGAIN_S)
         finally:
             self._inherits.discard(gone.member)

@@ -7,11 +7,15 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from scheduler.config.name import NAME, NAME_MAX
 from scheduler.core.model import SECOND_NS
 from scheduler.transport.answer import to_bytes
 
 HERE = "here"
 GONE = "gone"
+
+CLIENT_ID_END = "-fleet"
+"""Of the connection that a member has for what is shared."""
 
 SILENT_NS = 6 * SECOND_NS
 """A member that was not heard of for so long is taken for gone; it speaks every two seconds."""
@@ -19,6 +23,8 @@ SILENT_NS = 6 * SECOND_NS
 RECORD_MAX_BYTES = 64 * 1024
 
 MEMBERS_MAX = 256
+
+MODELS_MAX = 256
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +60,8 @@ def read_record(member: str, payload: bytes) -> Record | None:
     if not isinstance(told, dict) or told.get("state") not in (HERE, GONE):
         return None
     client_id, room, models = told.get("client_id"), told.get("room"), told.get("models")
-    if not isinstance(client_id, str) or not 0 < len(client_id) <= 256:  # noqa: PLR2004 - a bound
-        return None
+    if not isinstance(client_id, str) or not client_id.endswith(CLIENT_ID_END):
+        return None  # nobody is to be thrown out by whoever may write here
     return Record(
         member,
         client_id,
@@ -66,9 +72,14 @@ def read_record(member: str, payload: bytes) -> Record | None:
 
 
 def _read_models(models: Any) -> dict[str, bool]:
-    if not isinstance(models, dict):
+    if not isinstance(models, dict) or len(models) > MODELS_MAX:
         return {}
-    return {name: loaded is True for name, loaded in models.items()}
+    return {name: loaded is True for name, loaded in models.items() if _is_name(name)}
+
+
+def _is_name(text: str) -> bool:
+    """Whether it can be a model's: with anything else in it, a filter would be no filter."""
+    return len(text) <= NAME_MAX and NAME.fullmatch(text) is not None
 
 
 class Members:

@@ -27,6 +27,7 @@ from scheduler.transport.fleet import Fleet
 from scheduler.transport.fleet_topics import records
 from scheduler.transport.hands import Hands
 from scheduler.transport.leases import RUNS_PER_SECOND, Leases
+from scheduler.transport.member import CLIENT_ID_END
 from scheduler.transport.orders import OrderDesk
 from scheduler.transport.presence import STALLED_NS, Presence
 from scheduler.transport.replies import ENVELOPE_BYTES, Replies
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
     from scheduler.core.settings import Settings
     from scheduler.runtime.runtime import Runtime
     from scheduler.transport.message import Message
-    from scheduler.transport.news import News
+from scheduler.transport.news import News
 
 SECOND_NS = 1_000_000_000
 
@@ -116,7 +117,7 @@ class MqttTransport:
             config,
             config.fleet,
             member=member,
-            link=replace(link, client_id=f"{link.client_id}-fleet"),
+            link=replace(link, client_id=link.client_id + CLIENT_ID_END),
             clock=clock,
             hands=self._hands,
             lease_of=leases.lease_of,

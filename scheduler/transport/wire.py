@@ -191,6 +191,8 @@ class Wire(aiomqtt.Client):
             await self.__aexit__(None, None, None)
         finally:
             self._client._sock_close()  # noqa: SLF001 - aiomqtt leaves it open after some errors
+            if self._disconnected.done() and not self._disconnected.cancelled():
+                self._disconnected.exception()  # else asyncio complains that nobody has asked
 
     def _take_publish(self) -> MQTTErrorCode:
         """Hand over the packet that was just read, and acknowledge it unless it has a receipt."""

@@ -20,7 +20,7 @@ def members(*records, me="m"):
 
 
 def record(name, room=1, *, loaded=False, **said):
-    return Record(name, f"rota-{name}", room=room, models={"faces": loaded}, **said)
+    return Record(name, f"rota-{name}-fleet", room=room, models={"faces": loaded}, **said)
 
 
 def chosen(known, past=(), now_ns=0, **said):
@@ -97,8 +97,12 @@ def test_a_record_that_is_taken_away_is_forgotten():
 def test_a_record_is_read_back_as_it_was_written():
     said = record("a", room=3, loaded=True, taken=7)
     assert read_record("a", said.to_bytes()) == Record(
-        "a", "rota-a", room=3, models={"faces": True}
+        "a", "rota-a-fleet", room=3, models={"faces": True}
     )
+
+
+def test_a_record_cannot_have_others_thrown_out_of_the_broker():
+    assert read_record("a", Record("a", "rota-a", state=GONE).to_bytes()) is None
 
 
 @given(st.one_of(st.binary(), st.from_regex(rb'\{"state": ?"here".{0,40}\}')))

@@ -40,8 +40,12 @@ broker:
 bench: install
 	$(BIN)/pytest tests/benchmarks -o addopts= -o testpaths= --import-mode=importlib -s -q
 
-soak: install
-	$(BIN)/pytest tests/soak -o addopts= -o testpaths= --import-mode=importlib -s -q
+# An hour of MQTT clients, a broker that is killed 20 times, 100,000 malformed messages, and the rover.
+soak: install broker
+	SOAK_SECONDS=$${SOAK_SECONDS:-3600} ROTA_RESTARTS=20 ROTA_STORM=100000 \
+	    $(BIN)/pytest tests/transport/test_mqtt_restarts.py tests/transport/test_mqtt_storm.py \
+	    tests/transport/test_mqtt_soak.py tests/soak \
+	    -o addopts= -o testpaths= --import-mode=importlib -s -q
 
 clean:
 	rm -rf $(VENV) $(OUT) build dist

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import socket
-from collections import Counter
 from contextlib import asynccontextmanager
 
 import anyio
@@ -27,51 +26,6 @@ async def test_subscriptions_are_back_before_the_status_says_online(make_node, b
             assert told["result"] == "after"
         assert node.transport.requests.losses >= 2
     robot.client.disconnect()
-
-
-async def test_every_request_is_answered_once_over_restarts_under_load(
-    make_broker, make_node, make_robot, eventually
-):
-    """A client that sends again with the same id until it is answered; 5 restarts meanwhile."""
-    broker = make_broker("max_queued_messages 10000", name="own")
-    node, robot = make_node("other", on=broker), make_robot("reply/me", on=broker)
-    node.add("echo", queue={"limit": 1000})
-    sent: set[bytes] = set()
-    user = {"ResponseTopic": "reply/me"}
-
-    def send(key):
-        robot.send(
-            node.infer(),
-            {"payload": key.decode()},
-            CorrelationData=key,
-            user=[("request-id", key.decode())],
-            **user,
-        )
-
-    async with node.running():
-        for round_ in range(5):
-            for number in range(40):
-                key = f"{round_}-{number}".encode()
-                sent.add(key)
-                send(key)
-                await anyio.sleep(0.002)
-                if number == 20:
-                    broker.kill()
-                    await anyio.sleep(0.05)
-                    broker.start()
-            await eventually(lambda: node.is_up and robot.client.is_connected(), "coming back")
-        for _ in range(20):
-            missing = sent - set(robot.answers)
-            if not missing:
-                break
-            for key in missing:
-                send(key)
-            await anyio.sleep(0.5)
-    assert set(robot.answers) == sent
-    runs = Counter(node.scripts["echo"].runs)
-    assert set(runs.values()) == {1}
-    for key, answer in robot.answers.items():
-        assert json.loads(answer.payload)["result"] == key.decode()
 
 
 async def test_an_answer_that_could_not_go_is_sent_after_reconnecting(

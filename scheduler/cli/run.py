@@ -48,6 +48,7 @@ from scheduler.runtime.signals import SIGNAL_STATUS, Reload, drain_on_signal
 from scheduler.sink.outlets import build_sinks
 from scheduler.source.feeds import build_sources
 from scheduler.transport.news import News
+from scheduler.transport.own_broker import OwnBroker
 from scheduler.transport.security import Credentials, read_credentials
 
 if TYPE_CHECKING:
@@ -64,6 +65,7 @@ PICTURES_PER_SECOND = 4
 
 
 def run(
+    context: typer.Context,
     config: ConfigPath,
     *,
     duration: Annotated[
@@ -76,30 +78,27 @@ def run(
     ] = None,
     mode: FirstMode = None,
     at: SwitchTimes = None,
+    broker: Annotated[bool, typer.Option("--broker", help="Start mosquitto for the run.")] = False,
 ) -> None:
     """Run the models, sources and sinks of CONFIG until the sources end, or a signal comes.
 
     SIGINT and SIGTERM drain: what runs may end, everything is unloaded. A second one ends at once.
     SIGHUP reads CONFIG again: models and budgets change while it runs, the rest needs a restart.
     """
+    _log_to_console()
     with reported():
         read = in_first_mode(load_config(config), mode)
+        read = _with_broker(context, read) if broker else read
         switches = read_switches(read, at)
         duration_ns = None if duration is None else _duration_ns(duration)
         _refuse_hopeless(read)
         plugins = {name: find(model.engine or "") for name, model in read.models.items()}
         clock = MonotonicClock()
-        recorders = Recorders(
-            read.node,
-            read.settings(machine_totals()),
-            clock.now_ns(),
-            report=report,
-            trace=trace,
-            timeline=timeline,
-        )
+        files = {"report": report, "trace": trace, "timeline": timeline}
+        settings = read.settings(machine_totals())
+        recorders = Recorders(read.node, settings, clock.now_ns(), **files)
         sinks = build_sinks(read.sinks)
         mqtt = _mqtt(read)
-    _log_to_console()
     tame_malloc()
     at_work = AtWork(config, read, clock, recorders, sinks, plugins, mqtt=mqtt, switches=switches)
     status = anyio.run(at_work.run, duration_ns)
@@ -112,6 +111,13 @@ def _duration_ns(text: str) -> int:
         return read_duration(text, from_file=True)
     except ValueError as error:
         raise typer.BadParameter(str(error), param_hint="--duration") from error
+
+
+def _with_broker(context: typer.Context, config: Config) -> Config:
+    """Start a broker that ends with the command; returns the configuration with its address."""
+    own = context.with_resource(OwnBroker(config.mqtt))
+    _log.info("the broker of this run is %s", own)
+    return config.model_copy(update={"mqtt": own.mqtt})
 
 
 def _mqtt(config: Config) -> tuple[News, Credentials] | None:

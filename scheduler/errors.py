@@ -36,6 +36,15 @@ class BadInput(EngineError):  # noqa: N818 - it names the input, not the engine
     """Raised by a plugin when a payload is not what the engine takes. The engine is well."""
 
 
+class DeviceLost(EngineError):  # noqa: N818 - the field says "device lost"
+    """Raised by a plugin when its device fails for the whole process, until that ends.
+
+    After an illegal access, a launch that timed out or a memory error every later CUDA call of the
+    process fails alike, of every engine on that device. Loading again does not help; a new process
+    does.
+    """
+
+
 class RequestError(RotaError):
     """The root of what `infer` and `lease` raise when a request did not complete.
 

@@ -4,32 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import pairwise
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 
-from rota_onnxruntime.tensor import Array, read_payload
+from rota_onnxruntime.tensor import Array, TensorSpec, read_payload
 from scheduler.errors import BadInput
-
-if TYPE_CHECKING:
-    from rota_onnxruntime.session import OnnxSession
 
 Inputs = Mapping[str, Array]
 
 
-def run_alone(session: OnnxSession, payloads: Sequence[Inputs]) -> list[Any]:
+class Session(Protocol):
+    """A model in memory that runs one set of inputs at a time, on any library."""
+
+    @property
+    def inputs(self) -> Sequence[TensorSpec]:
+        """What it takes."""
+
+    def run(self, inputs: Inputs, *, items: int = 1) -> dict[str, Array]:
+        """Answer one set, which is `items` requests. Raises `BadInput` for one it does not take."""
+
+
+def run_alone(session: Session, payloads: Sequence[Inputs]) -> list[Any]:
     """Run one after the other; one that the model does not take has a `BadInput` for its result."""
     return [_run_one(session, payload) for payload in payloads]
 
 
-def _run_one(session: OnnxSession, payload: Inputs) -> dict[str, Array] | BadInput:
+def _run_one(session: Session, payload: Inputs) -> dict[str, Array] | BadInput:
     try:
         return session.run(read_payload(payload, session.inputs))
     except BadInput as error:
         return error
 
 
-def run_stacked(session: OnnxSession, payloads: Sequence[Inputs]) -> list[dict[str, Array]] | None:
+def run_stacked(session: Session, payloads: Sequence[Inputs]) -> list[dict[str, Array]] | None:
     """Run all at once and give each its rows, or return None where that cannot be done."""
     if len(payloads) < 2 or not _alike(payloads):  # noqa: PLR2004 - one alone needs no stack
         return None
@@ -68,5 +76,5 @@ def _alike(payloads: Sequence[Inputs]) -> bool:
     )
 
 
-def _takes(session: OnnxSession, rows: int) -> bool:
+def _takes(session: Session, rows: int) -> bool:
     return all(spec.shape and spec.rows in (None, rows) for spec in session.inputs)

@@ -117,11 +117,16 @@ def _sha256(file: Path, _inode: int, _size: int, _mtime_ns: int) -> str:
     return digest.hexdigest()
 
 
+def model_sha256(model: Path) -> str:
+    """Return a hash of a model's content, its external data included."""
+    parts = [f"{file.name} {fingerprint(file)}" for file in _files(model)]
+    return hashlib.sha256("\n".join(parts).encode()).hexdigest()
+
+
 def _key(model: Path, recipe: str) -> str:
     import onnxruntime  # noqa: PLC0415 - heavy: imported when a model is loaded
 
-    parts = [str(onnxruntime.__version__), recipe]
-    parts += [f"{file.name} {fingerprint(file)}" for file in _files(model)]
+    parts = [str(onnxruntime.__version__), recipe, model_sha256(model)]
     return hashlib.sha256("\n".join(parts).encode()).hexdigest()[:32]
 
 

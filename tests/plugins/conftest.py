@@ -1,0 +1,7 @@
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+# The tests of TensorRT share modules that belong to no package.
+sys.path.append(str(Path(__file__).parent))

@@ -20,7 +20,7 @@ from rota_tensorrt.library import find_library
 from rota_tensorrt.logger import make_logger
 from rota_tensorrt.network import read_network
 from rota_tensorrt.precision import to_half, to_integers
-from rota_tensorrt.profile import add_profile, staging_bytes
+from rota_tensorrt.profile import Shapes, add_profile, staging_bytes
 from rota_tensorrt.progress import make_monitor
 from rota_tensorrt.record import PlanRecord, figures, write_whole
 from scheduler.errors import EngineError
@@ -110,14 +110,16 @@ class PlanBuilder:
             raise classify(str(order.model), self._lines.errors, "TensorRT cannot build it")
         notes += self._keep_timings(order, config)
         content = bytes(plan)
-        record = self._record(precision, model, content, shapes)
+        # All forms have the inputs and outputs of the model itself.
+        staged_bytes = staging_bytes(order.model, shapes)
+        record = self._record(precision, model, content, shapes, staged_bytes)
         file = order.folder / f"{_name(order, record)}.plan"
         write_whole(file, content)
         record.write(file)
         return Built(precision, file, "tensorrt", {"plan": file.name}, record.footprint(), notes)
 
     def _record(
-        self, precision: str, model: Path, content: bytes, shapes: dict[str, list[list[int]]]
+        self, precision: str, model: Path, content: bytes, shapes: Shapes, staged_bytes: int
     ) -> PlanRecord:
         header = parse_header(f"the plan of {model}", content[:HEADER_BYTES], len(content))
         said = figures(self._lines)
@@ -131,7 +133,7 @@ class PlanBuilder:
             weights_bytes=header.weights_bytes or said.get("weights", len(content)),
             activation_bytes=said["activation"],
             persistent_bytes=said.get("persistent", 0),
-            staging_bytes=staging_bytes(model, shapes),
+            staging_bytes=staged_bytes,
             shapes=shapes,
         )
 

@@ -72,14 +72,19 @@ class Samples:
     def _read(self, file: Path) -> Mapping[str, Array]:
         try:
             loaded = np.load(file, allow_pickle=False)
-            given = dict(loaded) if isinstance(loaded, np.lib.npyio.NpzFile) else None
+            if isinstance(loaded, np.lib.npyio.NpzFile):
+                with loaded:
+                    return self._checked(file, dict(loaded))
+        except EngineError:
+            raise
         except Exception as error:
             raise EngineError(f"{file}: it is no numpy file: {error}") from error
-        if given is None:
-            if len(self.inputs) != 1:
-                names = ", ".join(spec.name for spec in self.inputs)
-                raise EngineError(f"{file}: the model has several inputs; save {names} as .npz")
-            given = {self.inputs[0].name: loaded}
+        if len(self.inputs) != 1:
+            names = ", ".join(spec.name for spec in self.inputs)
+            raise EngineError(f"{file}: the model has several inputs; save {names} as .npz")
+        return self._checked(file, {self.inputs[0].name: loaded})
+
+    def _checked(self, file: Path, given: Mapping[str, Array]) -> Mapping[str, Array]:
         try:
             return {spec.name: spec.check(given.get(spec.name)) for spec in self.inputs}
         except EngineError as error:

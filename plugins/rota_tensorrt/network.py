@@ -62,8 +62,9 @@ def _check_format(path: Path) -> None:
 
 
 def _described(path: Path, problems: list[Any], lines: Lines) -> str:
-    if not problems:
-        return f"it is no whole ONNX model; copy it again ({(*lines.errors, 'no reason given')[0]})"
+    if not problems or "failed to parse the onnx model" in str(problems[0].desc()).lower():
+        said = (*lines.errors, "no reason given")[0][:200]
+        return f"it is no whole ONNX model; copy it again ({said})"
     said = "; ".join(_one(path, problem) for problem in problems[:_MOST])
     more = len(problems) - _MOST
     return said + (f"; and {more} more" if more > 0 else "")

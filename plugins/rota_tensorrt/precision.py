@@ -23,6 +23,10 @@ if TYPE_CHECKING:
 _PER_CHANNEL_OPSET: Final = 13
 """The first in which a weight can have a scale for each channel (ONNX, `DequantizeLinear`-13)."""
 
+_WITH_WEIGHTS: Final = ("Conv", "ConvTranspose", "Gemm", "MatMul")
+"""What is quantised: the layers that time and weights are in. A constant that is quantised for
+another layer is refused by TensorRT where that layer is no arithmetic."""
+
 _QDQ: Final = {
     "ActivationSymmetric": True,
     "WeightSymmetric": True,
@@ -73,6 +77,7 @@ def to_integers(model: Path, target: Path, samples: Samples) -> None:
             str(target),
             samples.reader(),
             quant_format=QuantFormat.QDQ,
+            op_types_to_quantize=list(_WITH_WEIGHTS),
             per_channel=True,
             activation_type=QuantType.QInt8,
             weight_type=QuantType.QInt8,

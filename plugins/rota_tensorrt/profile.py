@@ -65,6 +65,7 @@ def staging_bytes(model: Path, shapes: Shapes) -> int:
     for tensor in network.graph.input:
         if tensor.name in shapes:
             _fix(tensor, shapes[tensor.name][-1])
+    del network.graph.value_info[:]  # a quantiser's notes of the samples' shapes
     for tensor in network.graph.output:
         tensor.type.tensor_type.ClearField("shape")
     inferred = shape_inference.infer_shapes(network, data_prop=True)

@@ -6,6 +6,7 @@ import sys
 
 import typer
 
+from scheduler.cli.build import build
 from scheduler.cli.check import check
 from scheduler.cli.engines import engines
 from scheduler.cli.explain import explain
@@ -21,7 +22,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, check, plan, simulate, replay, explain, engines):
+for command in (run, check, plan, simulate, replay, explain, build, engines):
     app.command()(command)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler.core.balance import Balance
+from scheduler.core.model import PRIORITY_CRITICAL
 from scheduler.core.outlook import is_leaving
 from scheduler.core.policy import rank
 from scheduler.core.prospect import misses, until_next_ns
@@ -96,7 +97,7 @@ class Sparing(Balance):
         """Whether somebody more important will want the memory back before `who` is served.
 
         Of a stream that keeps time that is certain; of another it is a guess, and who has been
-        patient for long enough takes the chance, unless a deadline would pay for it.
+        patient for long enough takes the chance, unless a critical deadline could pay for it.
         """
         if not self.state.policy.patient or engine.priority <= who.rank:
             return False
@@ -105,7 +106,7 @@ class Sparing(Balance):
             return False
         if engine.demand.is_steady():
             wins_back = wanted_ns < who.takes_ns
-        elif misses(engine, who.takes_ns, 0):
+        elif engine.priority >= PRIORITY_CRITICAL and misses(engine, who.takes_ns, 0):
             wins_back = True  # It may be asked for at any moment, and would be late then.
         else:
             wins_back = self.now < who.patient_ns and wanted_ns < who.takes_ns

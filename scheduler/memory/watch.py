@@ -16,6 +16,9 @@ _log = logging.getLogger(__name__)
 QUICK_NS = 1_000_000
 """A probe that answers within this is asked in the loop: a thread's hop costs as much."""
 
+CALM_NS = 1_000_000_000
+"""A source is silent for three of these before it is called lost: a busy machine can be late."""
+
 
 class Watch:
     """A probe, its last answer and how it is best asked."""
@@ -41,7 +44,8 @@ class Watch:
     def tell_changes(self) -> None:
         """Log which pools the source has no figure of any more, and which it has again."""
         now = self._clock.now_ns()
-        known = frozenset(s.pool for s in self.samples if _says(s, now, self._period_ns))
+        period_ns = self._period_ns if self._trouble else max(self._period_ns, CALM_NS)
+        known = frozenset(s.pool for s in self.samples if _says(s, now, period_ns))
         for pool in sorted(self._known - known):
             _log.warning("memory of %s: %s is lost (%s)", pool, self._probe.name, self._reason())
         for pool in sorted(known - self._known):

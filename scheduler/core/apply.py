@@ -191,7 +191,7 @@ def _(event: ev.LeaseEnded, state: State, now: int) -> None:
     for engine in lease.engines:
         _believe(state, engine, event.measured.get(engine.name, {}))
     if event.outcome is Outcome.COMPLETED and not event.errors:
-        _ran_well(lease, now)
+        _ran_well(lease, event.worked_ns, now)
     elif lease.revoking is not None and lease.revoking.code is ReasonCode.DEADLINE_PASSED:
         lease.engines[0].figures.cut_short.add(now - lease.granted_ns, now)
     if event.out_of_memory and not lease.holds and not lease.in_turn:
@@ -257,13 +257,15 @@ def _answer(
         state.finish(pending, Outcome.COMPLETED)
 
 
-def _ran_well(lease: Lease, now: int) -> None:
+def _ran_well(lease: Lease, worked_ns: int | None, now: int) -> None:
     """Its engines are sound: what failed before no longer counts as in a row."""
     for engine in lease.engines:
         engine.failures = 0
     if not lease.holds:
         engine, runs = lease.engines[0], len(lease.granted) if lease.in_turn else 1
-        engine.figures.ran_well((now - lease.granted_ns) // runs, engine.spec.batch_max, now)
+        took_ns = now - lease.granted_ns
+        engine.figures.ran_well(took_ns // runs, engine.spec.batch_max, now)
+        engine.figures.work_times.add((took_ns if worked_ns is None else worked_ns) // runs, now)
 
 
 def _believe(state: State, engine: Engine, measured: Mapping[str, ev.Measurement]) -> None:

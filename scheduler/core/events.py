@@ -143,7 +143,8 @@ class LeaseEnded:
 
     `outcome` holds for every request of the lease but those in `errors`, which failed one by one
     (with `out_of_memory`, for lack of memory).
-    `measured` is what the engines hold now, per model and pool, where that is known.
+    `measured` is what the engines hold now, per model and pool, where that is known. `worked_ns` is
+    how long the engine itself worked, without the way to its thread and back; None if unknown.
     """
 
     lease_id: int
@@ -152,6 +153,7 @@ class LeaseEnded:
     errors: tuple[tuple[int, str], ...] = ()
     out_of_memory: bool = False
     measured: Mapping[str, Mapping[str, Measurement]] = field(default_factory=dict)
+    worked_ns: int | None = None
 
 
 @dataclass(frozen=True, slots=True)

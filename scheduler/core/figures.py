@@ -23,7 +23,8 @@ class Figures:
     What is counted changes with that alone, so it is kept; who is given it must not change it.
     `batch_limit` is the most items of a run since one failed for memory, None when none did;
     `room_for` is in which epoch the budget was found to have room for how many; `cut_short` are
-    runs called off at their deadline, since the last that ended well.
+    runs called off at their deadline, since the last that ended well. `run_times` are those from
+    the grant until the end is known, `work_times` what of that the engine itself took.
     """
 
     __slots__ = (
@@ -40,6 +41,7 @@ class Figures:
         "sole_need",
         "trust",
         "unload_times",
+        "work_times",
         "workspace_bytes",
     )
 
@@ -52,6 +54,7 @@ class Figures:
         self.room_for = (-1, 0)
         self.load_times = Durations()
         self.run_times = Durations()
+        self.work_times = Durations()
         self.unload_times = Durations()
         self.cut_short = Durations()
         footprint = form.footprint

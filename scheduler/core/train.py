@@ -33,7 +33,7 @@ def train_of(state: State, lane: Lane, now: int) -> list[Pending]:
     engine = lane.only
     if engine is None or not _may_go(head) or not state.policy.couples:
         return [head]
-    run_ns = engine.run_times.nearly_slowest_ns()
+    run_ns = engine.figures.work_times.nearly_slowest_ns()
     if not run_ns:
         return [head]
     others_key = _first_of_others(state, lane, engine)

@@ -238,7 +238,9 @@ class Driver:
 
     # -- what engines say -------------------------------------------------------------------
 
-    def run_returned(self, lease_id: int, answer: list[Any] | Failure, measured: Measured) -> None:
+    def run_returned(
+        self, lease_id: int, answer: list[Any] | Failure, measured: Measured, worked_ns: int
+    ) -> None:
         """The work of a lease has stopped."""
         run = self._runs.pop(lease_id)
         by_model = {run.engine.model: measured} if measured else {}
@@ -257,7 +259,7 @@ class Driver:
             outcome = Outcome.CANCELLED if run.is_called_off else Outcome.COMPLETED
             errors = _deliver(run.calls, answer)
             short = bool(errors) and run.in_turn and any(map(is_out_of_memory, answer))
-            self.tell(LeaseEnded(lease_id, outcome, "", errors, short, by_model))
+            self.tell(LeaseEnded(lease_id, outcome, "", errors, short, by_model, worked_ns))
         self._leave_hold(run.hold, lease_id)
 
     def engine_gone(self, engine: EngineThread) -> None:

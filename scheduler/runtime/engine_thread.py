@@ -49,8 +49,12 @@ class EngineListener(Protocol):
         lease_id: int,
         answer: list[Any] | Failure,
         measured: Measured,
+        worked_ns: int,
     ) -> None:
-        """A run has ended, with one result for each payload (an exception fails that one alone)."""
+        """A run has ended, with one result for each payload (an exception fails that one alone).
+
+        The engine worked for `worked_ns` on it.
+        """
 
     def engine_unloaded(self, engine: EngineThread, residue: Measured) -> None:
         """It is out of memory, and its thread has ended."""
@@ -170,6 +174,7 @@ class EngineThread:
             return False
         lease_id, payloads, in_turn = run
         answer: list[Any] | Failure
+        began_ns = self._now_ns()
         with self._activity:
             try:
                 infer = self._infer_in_turn if in_turn else self._infer
@@ -177,8 +182,9 @@ class EngineThread:
             except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, exits included
                 self._complain(error, "infer()")
                 answer = Failure.of(error)
+            worked_ns = self._now_ns() - began_ns
             measured = self._measure() if self._knows_its_size else {}
-        self._tell(self._listener.engine_returned, lease_id, answer, measured)
+        self._tell(self._listener.engine_returned, lease_id, answer, measured, worked_ns)
         return True
 
     def _infer(self, lease_id: int, payloads: list[Any]) -> list[Any]:

@@ -27,7 +27,9 @@ if TYPE_CHECKING:
 class FleetListener(Protocol):
     """Who is told of what is no matter of the fleet's own."""
 
-    def run_returned(self, lease_id: int, answer: list[Any] | Failure, measured: Measured) -> None:
+    def run_returned(
+        self, lease_id: int, answer: list[Any] | Failure, measured: Measured, worked_ns: int
+    ) -> None:
         """The work of a lease has stopped."""
 
     def engine_gone(self, engine: EngineThread) -> None:
@@ -117,11 +119,12 @@ class Fleet:
         lease_id: int,
         answer: list[Any] | Failure,
         measured: Measured,
+        worked_ns: int,
     ) -> None:
         """A run has ended."""
         engine.answered_ns = None
         if not self._is_closed:
-            self._listener.run_returned(lease_id, answer, measured)
+            self._listener.run_returned(lease_id, answer, measured, worked_ns)
 
     def engine_failed(self, engine: EngineThread, failure: Failure) -> None:
         """It could not be loaded."""

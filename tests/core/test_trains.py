@@ -228,3 +228,16 @@ def test_who_is_more_important_waits_for_a_train_no_longer_than_the_quantum(make
 
 def test_a_quantum_is_short_beside_the_usual_patience():
     assert ModelSpec(name="a", footprint={}).max_wait_ns > TRAIN_NS * 100
+
+
+def test_what_counts_is_how_long_the_engine_works_not_the_way_to_it_and_back(make_world):
+    world = make_world(1000)
+    world.model("a", 100)
+    world.bring("a")
+    for _ in range(4):
+        world.ask("a")
+        world.now += 5 * MS
+        world.ended(worked_ns=MS // 4)
+    first = queue(world, 5)
+    world.now += 5 * MS
+    assert world.ended(worked_ns=MS // 4)[-1] == f"run a for {ids(first, first + 3)} in turn"

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Union
 
 from scheduler.core.outcome import Outcome, Reason
+from scheduler.core.value import value
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +42,7 @@ class UnloadEngine:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class GrantLease:
     """These requests may use these engines. Ends in LeaseEnded.
 
@@ -66,7 +67,7 @@ class RevokeLease:
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class FinishRequest:
     """The request has ended. Exactly one per request; every outcome but completed has a reason."""
 

@@ -10,6 +10,7 @@ from scheduler.core.mode import Mode
 from scheduler.core.model import ModelSpec
 from scheduler.core.outcome import Outcome
 from scheduler.core.request import Request
+from scheduler.core.value import value
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +73,7 @@ class MemorySampled:
     source: str = ""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class RequestArrived:
     """A caller asked for something."""
 
@@ -137,7 +138,7 @@ class EngineLost:
     error: str
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class LeaseEnded:
     """The work of a lease has really stopped, or its holder let go.
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from scheduler.core.value import value
 
 NO_DEADLINE_NS = 2**63 - 1
 """A deadline that never comes, for a request that overrides its model's default with none."""
@@ -22,7 +23,7 @@ class RequestKind(str, Enum):
     """Have the engine out of memory; ends when it is unloaded."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Request:
     """What a caller asks for. Times are monotonic nanoseconds.
 

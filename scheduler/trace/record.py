@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 from scheduler.core.decisions import Decision
 from scheduler.core.events import Event
+from scheduler.core.value import value
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Record:
     """The `sequence`-th call of `Scheduler.handle`, at `at_ns` of the runtime's monotonic clock.
 

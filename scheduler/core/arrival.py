@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler.core.amounts import sized
+from scheduler.core.climb import watch_climb
 from scheduler.core.decisions import FinishRequest
 from scheduler.core.engine import EngineState
 from scheduler.core.model import QueueKeep
@@ -117,9 +118,7 @@ def watch_wait(state: State, request_id: int, now: int) -> None:
         if late is not None:
             state.finish(pending, Outcome.DEADLINE_MISSED, late)
             return
-    state.timers.set(TimerKind.OVERDUE, request_id, now + max(pending.lane.max_wait_ns, 1))
-    if state.settings.ageing_ns is not None:
-        state.timers.set(TimerKind.AGEING, request_id, now + max(state.settings.ageing_ns, 1))
+    watch_climb(state, pending)
 
 
 def priority_of(lane: Lane, request: Request) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scheduler.core.climb import age, become_overdue
 from scheduler.core.model import SECOND_NS
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
 from scheduler.core.prefetch import load_from_ns
@@ -38,24 +39,6 @@ def waits(state: State, request_id: int) -> str:
     if lane.head.request.id != request_id:
         return f"behind {lane.head.request.id} and others"
     return lane.blocked[1] if lane.blocked else "not looked at yet"
-
-
-def _overdue(state: State, request_id: int, now: int) -> None:
-    del now
-    _climb(state, request_id, "overdue")
-
-
-def _ageing(state: State, request_id: int, now: int) -> None:
-    del now
-    _climb(state, request_id, "aged")
-
-
-def _climb(state: State, request_id: int, mark: str) -> None:
-    pending = state.pending[request_id]
-    state.queue.remove(pending)
-    setattr(pending, mark, True)
-    pending.key = state.policy.order_key(pending)
-    state.queue.add(pending)
 
 
 def _lease(state: State, lease_id: int, now: int) -> None:
@@ -117,8 +100,8 @@ def _drain(state: State, subject: int, now: int) -> None:
 
 EFFECTS: dict[TimerKind, Callable[..., None]] = {
     TimerKind.DEADLINE: _deadline,
-    TimerKind.OVERDUE: _overdue,
-    TimerKind.AGEING: _ageing,
+    TimerKind.OVERDUE: become_overdue,
+    TimerKind.AGEING: age,
     TimerKind.LEASE: _lease,
     TimerKind.RUN: _run,
     TimerKind.LOAD: _load,

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scheduler.core.climb import watch_climb
 from scheduler.core.outcome import ReasonCode
-from scheduler.core.timers import TimerKind
 
 if TYPE_CHECKING:
     from scheduler.core.lease import Lease
@@ -35,12 +35,6 @@ def ran_out_of_memory(state: State, lease: Lease) -> None:
 
 
 def _wait_again(state: State, pending: Pending) -> None:
-    request, lane = pending.request, pending.lane
     pending.lease = None
     state.queue.add(pending)
-    if not pending.overdue:
-        overdue_ns = pending.arrived_ns + max(lane.max_wait_ns, 1)
-        state.timers.set(TimerKind.OVERDUE, request.id, overdue_ns)
-    if not pending.aged and state.settings.ageing_ns is not None:
-        aged_ns = pending.arrived_ns + max(state.settings.ageing_ns, 1)
-        state.timers.set(TimerKind.AGEING, request.id, aged_ns)
+    watch_climb(state, pending)

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from scheduler.core.amounts import Amounts, fits
 from scheduler.core.claim import running_bytes
-from scheduler.core.outlook import usable_bytes
+from scheduler.core.outlook import fit, usable_bytes
 from scheduler.core.request import RequestKind
 
 if TYPE_CHECKING:
@@ -33,9 +33,9 @@ def _room_for(state: State, engine: Engine) -> int:
     for pool, part in engine.form.footprint.items():
         if part.per_item_bytes:
             pinned = sum(
-                pin.resident_bytes().get(pool, 0)
-                for pin in state.pins.values()
-                if pin is not engine
+                form.resident_bytes().get(pool, 0)
+                for name, form in fit(state).pinned.items()
+                if name != engine.name
             )
             left = usable[pool] - pinned - engine.resident_bytes()[pool] - alone[pool]
             most = min(most, 1 + max(0, left) // part.per_item_bytes)

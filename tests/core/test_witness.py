@@ -15,12 +15,16 @@ class Listener:
     def __init__(self):
         self.spares = []
         self.choices = []
+        self.waits = []
 
     def spared(self, who, engine, rule):
         self.spares.append((who.engines[0].name, engine.name, rule))
 
     def weighed(self, who, candidates, *rest):
         self.choices.append((who.engines[0].name, [c.model for c in candidates], rest[-1]))
+
+    def deferred(self, who, better):
+        self.waits.append((who.engines[0].name, better))
 
 
 @pytest.fixture
@@ -63,3 +67,14 @@ def test_it_hears_of_nothing_where_nobody_has_to_go(world, heard):
     world.loaded("a")
     world.ended()
     assert heard.choices == heard.spares == []
+
+
+def test_it_hears_for_whom_a_patient_claimant_waits_instead(world, heard):
+    world.model("dear", 500, priority=90)
+    world.model("cheap", 500, priority=0)
+    world.model("new", 500)
+    world.bring("dear")
+    world.ask("cheap")
+    assert world.ask("new") == []
+    assert heard.waits[-1] == ("new", ("cheap",))
+    assert heard.choices[0] == ("new", ["dear"], ("dear",))

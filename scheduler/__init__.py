@@ -22,6 +22,7 @@ from scheduler.errors import (
     UnknownModel,
 )
 from scheduler.plugin.engine import EXAMPLE, EngineContext, EngineOptions, EnginePlugin
+from scheduler.runtime.call import FormUsed
 from scheduler.runtime.lease import Lease
 from scheduler.runtime.runtime import Runtime
 from scheduler.runtime.switching import Switched
@@ -37,6 +38,7 @@ __all__ = [
     "EngineOutOfMemory",
     "EnginePlugin",
     "Footprint",
+    "FormUsed",
     "InferenceFailed",
     "Lease",
     "LeaseRevoked",

@@ -10,7 +10,7 @@ from rich.text import Text
 
 from scheduler.core.amounts import sized
 from scheduler.core.engine import EngineState
-from scheduler.core.model import SECOND_NS
+from scheduler.core.model import SECOND_NS, form_name
 from scheduler.report.bar import memory_bar
 
 if TYPE_CHECKING:
@@ -102,6 +102,9 @@ def _name(engine: EngineSnapshot) -> Text:
     name = Text(engine.model, "bold")
     if engine.disabled:
         return name.append(" disabled", "dim not bold")
+    form = form_name(engine.variant, engine.device)
+    if form:
+        name.append(f" {form}", "cyan not bold")
     return name.append(" pinned", "dim not bold") if engine.pinned else name
 
 

@@ -20,7 +20,7 @@ from scheduler.core.events import (
     ModelRegistered,
     RequestArrived,
 )
-from scheduler.core.model import SECOND_NS
+from scheduler.core.model import SECOND_NS, form_name
 from scheduler.core.outcome import ReasonCode
 from scheduler.core.request import Request, RequestKind
 from scheduler.report.report import Report, SourceReport
@@ -130,5 +130,8 @@ class ReportBuilder:
         if self._made_room:
             self.swaps += 1
             self._made_room = False
-        if load.ahead and load.model in self._models:
-            self._models[load.model].load_ahead(load.instance)
+        tally, form = self._models.get(load.model), form_name(load.variant, load.device)
+        if tally is not None and form:
+            tally.forms[form] += 1
+        if tally is not None and load.ahead:
+            tally.load_ahead(load.instance)

@@ -31,7 +31,8 @@ class ModelReport(BaseModel):
 
     `requests` counts runs asked for (leases, loads and unloads asked for are not in it); it is the
     sum of the six outcomes and of what had not ended yet. `loads` and `unloads` count those that
-    succeeded. `loads_ahead` is left out when there were none.
+    succeeded. `loads_ahead` is left out when there were none. `forms` counts the loads of each form
+    that the model may take, by its name; left out where it has one only.
     """
 
     model_config = ConfigDict(frozen=True)
@@ -47,6 +48,7 @@ class ModelReport(BaseModel):
     unloads: int
     latency_ms: LatencyReport
     loads_ahead: AheadReport | None = None
+    forms: dict[str, int] | None = None
 
     @model_serializer(mode="wrap")
     def _without_unknown(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:

@@ -22,6 +22,7 @@ class ModelTally:
     loads_ahead: int = 0
     loads_ahead_used: int = 0
     unused: int | None = None
+    forms: Counter[str] = field(default_factory=Counter)
     outcomes: Counter[Outcome] = field(default_factory=Counter)
     latencies: Latencies = field(default_factory=Latencies)
 
@@ -54,6 +55,7 @@ class ModelTally:
                 max=_ms(self.latencies.max_ns),
             ),
             loads_ahead=self._ahead(),
+            forms=dict(self.forms) or None,
             **{outcome.value: self.outcomes[outcome] for outcome in Outcome},
         )
 

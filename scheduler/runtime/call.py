@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
@@ -63,14 +64,36 @@ def error_of(outcome: Outcome, reason: Reason | None) -> RequestError:
     return OUTCOMES[outcome](reason)
 
 
+@dataclass(slots=True)
+class FormUsed:
+    """Give one to `infer`, and it says afterwards which form of the model has answered.
+
+    `variant` is empty where the model has no variants, `device` where it has no choice of places.
+    """
+
+    variant: str = ""
+    device: str = ""
+
+
 class Call:
     """A request, its payload until it runs, its answer, and the `waiter` of who waits for it."""
 
-    __slots__ = ("cause", "lease_id", "outcome", "payload", "reason", "request", "result", "waiter")
+    __slots__ = (
+        "cause",
+        "form",
+        "lease_id",
+        "outcome",
+        "payload",
+        "reason",
+        "request",
+        "result",
+        "waiter",
+    )
 
     def __init__(self, request: Request, payload: Any) -> None:
         self.request = request
         self.payload = payload
+        self.form = ("", "")
         self.lease_id: int | None = None
         self.result: Any = None
         self.cause: BaseException | None = None

@@ -15,7 +15,7 @@ from scheduler.runtime.payload import payload_bytes
 from scheduler.runtime.seconds import deadline_at_ns, span_ns
 
 if TYPE_CHECKING:
-    from scheduler.runtime.call import Call
+    from scheduler.runtime.call import Call, FormUsed
     from scheduler.runtime.clock import Clock
     from scheduler.runtime.driver import Driver
     from scheduler.runtime.grant import Hold
@@ -38,6 +38,7 @@ class Caller:
         self,
         model: str,
         payload: Any,
+        form: FormUsed | None = None,
         *,
         deadline: float | None,
         items: int,
@@ -63,6 +64,8 @@ class Caller:
             raise error_of(*hold.over)
         call = self.driver.ask(request, payload)
         await self._wait(call)
+        if form is not None:
+            form.variant, form.device = call.form
         return call.answer()
 
     async def change(self, kind: RequestKind, model: str) -> None:

@@ -188,6 +188,8 @@ class Driver:
         if hold is not None:
             hold.runs.add(lease_id)
         engine = self._fleet[decision.engines[0].model]
+        for call in calls:
+            call.form = engine.form
         self._runs[lease_id] = Run(engine, calls, hold, in_turn=decision.in_turn)
         shared = len(calls) > 1 and not decision.in_turn
         payloads = [call.hand_over(shared=shared) for call in calls]

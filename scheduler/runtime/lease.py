@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 
     from typing_extensions import Self
 
+    from scheduler.runtime.call import FormUsed
     from scheduler.runtime.caller import Caller
     from scheduler.runtime.grant import Hold
 
@@ -84,8 +85,11 @@ class Lease:
         model: str | None = None,
         deadline: float | None = None,
         items: int = 1,
+        form: FormUsed | None = None,
     ) -> Any:
         """Run an engine of this lease; `model` says which, when there are several.
+
+        `form` is told which form of it answered.
 
         Raises LeaseRevoked when the lease was taken back; a run that had begun by then is finished
         and its result returned. Otherwise as `Runtime.infer`.
@@ -96,7 +100,7 @@ class Lease:
         name = model or self._models[0]
         if name not in self._models:
             raise ValueError(f"this lease is on {', '.join(self._models)}, not on {name}")
-        return await caller.infer(name, payload, deadline=deadline, items=items, hold=hold)
+        return await caller.infer(name, payload, form, deadline=deadline, items=items, hold=hold)
 
     def renew(self) -> None:
         """Let the time to live start again. Raises LeaseRevoked when it is too late for that."""

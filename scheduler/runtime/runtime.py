@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from scheduler.core.settings import Settings
     from scheduler.core.snapshot import Snapshot
     from scheduler.plugin.engine import EngineOptions, EnginePlugin
+    from scheduler.runtime.call import FormUsed
     from scheduler.runtime.pump import Observer
 
 DRAIN_LIMIT_S = 5.0
@@ -249,6 +250,7 @@ class Runtime:
         priority: int | str | None = None,
         stream: str | None = None,
         items: int = 1,
+        form: FormUsed | None = None,
     ) -> Any:
         """Run a model once: waits for its turn, loads the engine if need be, returns its result.
 
@@ -260,6 +262,7 @@ class Runtime:
             priority: 0 to 100, higher goes first, or a word such as "high"; None for the model's.
             stream: the source, of which `queue.keep: latest` keeps the newest request alone.
             items: how many of the batch's places it takes.
+            form: is told which variant answered, and where.
 
         Raises:
             DeadlineMissed: it passed, or cannot be met.
@@ -269,7 +272,7 @@ class Runtime:
             RuntimeError: the runtime has not been entered.
         """
         return await self._running().infer(
-            model, payload, deadline=deadline, priority=priority, stream=stream, items=items
+            model, payload, form, deadline=deadline, priority=priority, stream=stream, items=items
         )
 
     def lease(

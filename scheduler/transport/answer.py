@@ -24,6 +24,7 @@ import numpy as np
 from pydantic_core import PydanticSerializationError, to_json
 
 from scheduler.core.outcome import Outcome
+from scheduler.runtime.call import FormUsed
 from scheduler.sink.plain import Plain
 from scheduler.transport.message import Message
 from scheduler.transport.npy import decode_npy, encode_npy
@@ -74,10 +75,21 @@ class Whole(Plain):
 
 
 def encode_result(
-    result: Any, *, model: str, answer_id: str | None, accept: str | None = None
+    result: Any,
+    *,
+    model: str,
+    answer_id: str | None,
+    accept: str | None = None,
+    form: FormUsed | None = None,
 ) -> Answer:
-    """Return the answer for what an engine returned. Never raises."""
-    user = _user(Outcome.COMPLETED, answer_id)
+    """Return the answer for what an engine returned. Never raises.
+
+    Where the model has several forms, the one that answered is named, in the user properties and in
+    the `parameters` of a JSON answer: its `variant`, its `device`.
+    """
+    used = {} if form is None else {"variant": form.variant, "device": form.device}
+    parameters = {key: name for key, name in used.items() if name}
+    user = (*_user(Outcome.COMPLETED, answer_id), *parameters.items())
     if accept == NPY and isinstance(result, np.ndarray):
         file = encode_npy(result)
         if file is not None:
@@ -85,6 +97,8 @@ def encode_result(
     told: dict[str, Any] = {"model_name": model}
     if answer_id is not None:
         told["id"] = answer_id
+    if parameters:
+        told["parameters"] = parameters
     outputs = _outputs(result)
     if outputs is not None:
         told["outputs"] = outputs

@@ -123,6 +123,8 @@ def model_state(engine: EngineSnapshot) -> dict[str, Any]:
     return {
         "model": engine.model,
         "state": engine.state.value,
+        "variant": engine.variant or None,
+        "device": engine.device or None,
         "pinned": engine.pinned,
         "priority": engine.priority,
         "waiting": engine.waiting,

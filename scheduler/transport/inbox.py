@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from scheduler.runtime.call import FormUsed
 from scheduler.transport.message import Message
 from scheduler.transport.refusal import Refusal, RefusalCode
 from scheduler.transport.replies import Reply
@@ -26,6 +27,7 @@ class Work:
     arrived_ns: int
     held_bytes: int
     key: object = field(default=None)
+    form: FormUsed = field(default_factory=FormUsed)
 
     def rest_ns(self, now_ns: int) -> int | None:
         """What is left until its deadline; None where it has none of its own."""

@@ -241,6 +241,7 @@ class RequestDesk:
                 deadline=deadline,
                 priority=terms.priority,
                 stream=terms.stream,
+                form=work.form,
             )
         finally:
             self.positions.pop(ticket, None)
@@ -250,14 +251,15 @@ class RequestDesk:
     ) -> Any:
         lease = self._lease_of(token)
         try:
-            return await lease.infer(payload, model=work.model, deadline=deadline)
+            return await lease.infer(payload, model=work.model, deadline=deadline, form=work.form)
         except ValueError as error:
             raise bad_request(str(error)) from None
 
     async def _encode(self, work: Work, answer_id: str, result: Any) -> Answer:
         def encode() -> Answer:
+            form, accept = work.form, work.terms.accept
             return encode_result(
-                result, model=work.model, answer_id=answer_id, accept=work.terms.accept
+                result, model=work.model, form=form, answer_id=answer_id, accept=accept
             )
 
         return encode() if _is_small(result) else await to_thread.run_sync(encode)

@@ -181,3 +181,8 @@ def test_loads_ahead_and_those_that_were_of_use_are_told_where_there_were_any():
     assert told[1].split()[-1] == "ahead"
     assert told[2].split()[-1] == "-"
     assert told[3].endswith("3 of 4")
+
+
+def test_the_form_is_shown_where_there_is_a_choice():
+    assert faces(variant="int8", device="cuda:1").startswith("faces int8 on cuda:1 ")
+    assert faces(variant="int8", pinned=True).startswith("faces int8 pinned ")

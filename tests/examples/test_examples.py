@@ -14,6 +14,7 @@ SAYS = {
     "02_hold_a_lease.py": ["docking stops after", "obstacles answered"],
     "03_deadlines.py": ["missed: it takes at least", "never: huge never fits"],
     "04_from_yaml.py": ["detector answered", "segmenter answered"],
+    "07_variants.py": ["detector answered as fp16", "detector answered as int8"],
     "06_fleet.py": ["120 of 120 answered, one node was killed:", "n2 answered", "n3 answered"],
 }
 

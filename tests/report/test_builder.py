@@ -254,3 +254,13 @@ def test_a_bar_beyond_the_budget_ends_at_its_end():
     run = Run()
     run.step(1, ev.MemorySampled("unified", used_bytes=900 * MIB), reserved=500 * MIB)
     assert "unified  " + "█" * 23 + "┃  500.0 MiB of 420.0 MiB  900.0 MiB" in text_of(run.report())
+
+
+def test_the_loads_of_each_form_are_counted_where_there_is_a_choice():
+    run = Run("a", "b")
+    run.step(1, None, LoadEngine("a", 1, "fp16", "cuda:1"), LoadEngine("b", 1))
+    run.step(2, None, LoadEngine("a", 2, "int8"))
+    run.step(3, None, LoadEngine("a", 3, "int8"), LoadEngine("unknown", 3, "int8"))
+    report = run.builder.report()
+    assert report.models["a"].forms == {"fp16 on cuda:1": 1, "int8": 2}
+    assert "forms" not in report.models["b"].model_dump()

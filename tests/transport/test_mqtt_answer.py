@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from scheduler.core.outcome import Outcome
+from scheduler.runtime.call import FormUsed
 from scheduler.transport.answer import decode_answer, encode_refusal, encode_result
 from scheduler.transport.message import Message
 from scheduler.transport.payload import JSON, NPY
@@ -140,3 +141,16 @@ def test_any_answer_is_read_or_refused(payload, content_type):
         decode_answer(Message(topic="t", payload=payload, content_type=content_type))
     except Refusal as refusal:
         assert refusal.code  # noqa: PT017 - what it says matters
+
+
+def test_the_form_that_answered_is_named_where_there_is_a_choice():
+    told = encode_result([1], model="a", answer_id="7", form=FormUsed("int8", "cuda:1"))
+    assert json.loads(told.payload)["parameters"] == {"variant": "int8", "device": "cuda:1"}
+    assert told.user[-2:] == (("variant", "int8"), ("device", "cuda:1"))
+    as_file = encode_result(
+        np.zeros(2), model="a", answer_id="7", accept="application/x-npy", form=FormUsed("int8")
+    )
+    assert as_file.user[-1] == ("variant", "int8")
+    plain = encode_result([1], model="a", answer_id="7", form=FormUsed())
+    assert plain == encode_result([1], model="a", answer_id="7")
+    assert "parameters" not in json.loads(plain.payload)

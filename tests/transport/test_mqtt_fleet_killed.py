@@ -12,7 +12,7 @@ from itertools import pairwise
 import anyio
 
 INFER = "rota/fleet/rovers/models/echo/infer"
-RATE_PER_S = 120
+RATE_PER_S = 80
 BEFORE_S, AFTER_S = 2.0, 3.0
 CONFIG = """
 node: {name}
@@ -78,23 +78,24 @@ async def test_the_rate_recovers_within_two_seconds_and_no_request_is_lost(
                 sent.append(key)
             await anyio.sleep(0.005)
         await eventually(lambda: set(arrived) == set(sent), "the last answers")
-    per_s = rates(arrived, killed_at)
+    before, *after = rates(arrived, killed_at)
     twice = sum(len(answers) > 1 for answers in arrived.values())
     waited_ms = longest_gap_ms(arrived, killed_at)
-    print(f"\n{len(sent)} requests, {twice} answered twice; after the kill, per 0.5 s: {per_s};")
+    print(f"\n{len(sent)} requests, {twice} answered twice; answers in each half second,")
+    print(f"before the kill {before}, after it {after};")
     print(f"longest time without an answer {waited_ms:.0f} ms")
     errors = [body for answers in arrived.values() for _, body in answers if b'"error"' in body]
     assert errors == []
-    assert max(per_s[:4]) >= 0.9 * RATE_PER_S / 2
+    assert max(after[:4]) >= 0.8 * before
     left = [line for line in (tmp_path / "n2.log").read_text().splitlines() if "is gone" in line]
     print(*left)
     assert len(left) == 1
 
 
 def rates(arrived, since):
-    """First answers per half second."""
+    """First answers in each half second, from the one before `since` on."""
     times = [answers[0][0] - since for answers in arrived.values()]
-    return [sum(n / 2 <= t < n / 2 + 0.5 for t in times) for n in range(6)]
+    return [sum(n / 2 <= t < n / 2 + 0.5 for t in times) for n in range(-1, 6)]
 
 
 def longest_gap_ms(arrived, since):

@@ -176,10 +176,11 @@ class Connection:
     async def refilter(self, filters: tuple[str, ...]) -> None:
         """Listen to `filters` and to nothing else, from now on, over reconnects as well.
 
-        Without a connection it is done when there is one.
+        Without a connection it is done when there is one; a broker that does not answer is asked
+        again with the next call.
         """
         self._filters = filters
-        if self._wire is None:
+        if self._wire is None or self._held == filters:
             return
         try:
             await self._subscribe(self._wire)

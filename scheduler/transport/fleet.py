@@ -203,10 +203,8 @@ class Fleet:
         }
         if self._is_leaving or snapshot.draining:
             able = {}
-        are_same = able.keys() == self._models.keys()
         self._models = able
-        if not are_same:
-            await self.connection.refilter(self._filters())
+        await self.connection.refilter(self._filters())
 
     def _filters(self) -> tuple[str, ...]:
         own = () if self._is_leaving else self.topics.own(self.topics.member)

@@ -116,7 +116,7 @@ async def test_a_refusal_that_is_one_nodes_own_is_asked_of_the_next(
 
 
 def slowly(payload):
-    time.sleep(0.15)
+    time.sleep(0.25)
     return payload
 
 
@@ -125,12 +125,13 @@ async def test_what_one_cannot_do_in_time_another_does(make_fleet, make_robot, e
     async with make_fleet("n1", "n2") as nodes:
         await met(nodes, eventually)
         slow, quick = nodes
+        await quick.runtime.load("echo")
         slow.scripts["echo"].answer = slowly
         for number in range(10):  # it learns how long a run takes
             key = f"learn-{number}".encode()
             robot.send(slow.infer(), CorrelationData=key, ResponseTopic="reply/me")
             await eventually(lambda k=key: k in robot.answers)
-        user = [("deadline-ms", "120")]
+        user = [("deadline-ms", "220")]
         keys = {ask(robot, number, user=user) for number in range(4)}
         await eventually(lambda: keys <= set(robot.answers))
         assert len(slow.scripts["echo"].runs) == 10

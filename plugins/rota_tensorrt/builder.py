@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
     import tensorrt as trt
 
+UNIFIED: Final = "unified"
 PRECISIONS: Final = ("fp32", "fp16", "int8")
 
 
@@ -116,7 +117,8 @@ class PlanBuilder:
         file = order.folder / f"{_name(order, record)}.plan"
         write_whole(file, content)
         record.write(file)
-        return Built(precision, file, "tensorrt", {"plan": file.name}, record.footprint(), notes)
+        footprint = record.footprint(unified=order.device == UNIFIED)
+        return Built(precision, file, "tensorrt", {"plan": file.name}, footprint, notes)
 
     def _record(
         self, precision: str, model: Path, content: bytes, shapes: Shapes, staged_bytes: int
@@ -147,6 +149,11 @@ class PlanBuilder:
         if not hasattr(self.module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
             for flag in {"fp16": ("FP16",), "int8": ("FP16", "INT8")}.get(precision, ()):
                 config.set_flag(getattr(self.module.BuilderFlag, flag))
+        if order.weight_streaming:
+            streaming: Any = getattr(self.module.BuilderFlag, "WEIGHT_STREAMING", None)
+            if streaming is None:
+                raise BuildRefused(f"TensorRT {self.module.__version__} cannot stream weights")
+            config.set_flag(streaming)
         if order.timing_cache is None:
             return ()
         if self.library == "tensorrt_rtx":
@@ -189,6 +196,7 @@ def _name(order: BuildOrder, record: PlanRecord) -> str:
     What it was made from, shapes and limits are in a hash; library and GPU are in words.
     """
     what = [record.model_sha256, repr(sorted(record.shapes.items())), str(order.workspace_bytes)]
+    what.append(str(order.weight_streaming))
     key = hashlib.sha256("\n".join(what).encode()).hexdigest()[:_KEY]
     short = "rtx" if record.library == "tensorrt_rtx" else "trt"
     stem = order.model.stem

@@ -38,8 +38,11 @@ class Device:
         try:
             cuda.init()
             count = cuda.Device.count()
-            if number >= count:
-                raise NoDevice(f"{subject}: there is no GPU {number}; this machine has {count}")  # noqa: TRY301
+        except Exception as error:
+            raise guarded(subject, error, "looking for GPUs") from error
+        if number >= count:
+            raise NoDevice(f"{subject}: there is no GPU {number}; this machine has {count}")
+        try:
             device = cuda.Device(number)
             self.name: Final[str] = device.name()
             self.capability: Final = ".".join(str(part) for part in device.compute_capability())

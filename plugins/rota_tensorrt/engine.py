@@ -69,7 +69,10 @@ class TensorRtEngine(EnginePlugin):
         try:
             plan = Plan(options.plan, header, module, version_compatible=options.version_compatible)
         except EngineError as error:
-            raise explain(error, header, device.capability, device.name) from error
+            said = explain(error, header, device.capability, device.name)
+            if said is error:
+                raise
+            raise said from error
         undo.callback(plan.close)
         self._weights_bytes = plan.weights_bytes
         if options.weights_budget is not None:

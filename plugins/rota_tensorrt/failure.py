@@ -169,8 +169,6 @@ def driver_failure(subject: str, code: int, name: str, doing: str) -> EngineErro
 
 def guarded(subject: str, error: Exception, doing: str) -> EngineError:
     """Turn an exception of pycuda or a binding into one of ours."""
-    if isinstance(error, EngineError):
-        return error
     text = f"{type(error).__name__}: {error}"
     if isinstance(error, MemoryError) or type(error).__name__ == "MemoryError":
         text = f"out of memory: {error}"

@@ -73,7 +73,7 @@ class Plan:
         streamable = int(getattr(engine, "streamable_weights_size", 0))
         if not streamable:
             raise EngineError(
-                f"{self.path}: its weights cannot be streamed; build it with "
+                f"{self.path}: its weights cannot be streamed; build it with rota build "
                 f"--weight-streaming (TensorRT 10 or newer), or leave weights_budget out"
             )
         fixed_bytes = self.weights_bytes - streamable

@@ -36,13 +36,15 @@ class PlanRecord:
     staging_bytes: int
     shapes: Mapping[str, Sequence[Sequence[int]]]
 
-    def footprint(self, *, held: bool = True) -> dict[str, int]:
+    def footprint(self, *, held: bool = True, unified: bool = True) -> dict[str, int]:
         """Return what an engine of it needs, by the keys of `footprint:`.
 
-        The working memory is resident when it is `held`, and else on top of each run. While it is
-        loaded, the file's own bytes may be in memory too.
+        The working memory is resident when it is `held`, and else on top of each run. Inputs and
+        outputs have a block on the device and one in pinned memory, which is the same memory where
+        it is `unified`. While it is loaded, the file's own bytes may be in memory too.
         """
-        kept = self.weights_bytes + self.persistent_bytes + self.staging_bytes
+        staged = self.staging_bytes * (2 if unified else 1)
+        kept = self.weights_bytes + self.persistent_bytes + staged
         resident = kept + (self.activation_bytes if held else 0)
         return {
             "resident": resident,

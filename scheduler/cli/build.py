@@ -45,6 +45,9 @@ def build(
     timing_cache: Annotated[
         Optional[Path], typer.Option(help="A file that keeps what was measured, for the next time.")
     ] = None,
+    weight_streaming: Annotated[
+        bool, typer.Option(help="Weights may stay in host memory, by the option weights_budget.")
+    ] = False,
 ) -> None:
     """Build TensorRT plans of MODEL.onnx, with a configuration that names their footprints.
 
@@ -60,10 +63,15 @@ def build(
             workspace_bytes=_size(workspace),
             calibration=calibration,
             timing_cache=timing_cache,
+            weight_streaming=weight_streaming,
         )
-        built = list(_shown(order))
-        target = output / f"{model_name(model)}.yaml"
-        target.write_text(configuration_text(model, built), encoding="utf-8")
+        _build(order)
+
+
+def _build(order: BuildOrder) -> None:
+    built = list(_shown(order))
+    target = order.folder / f"{model_name(order.model)}.yaml"
+    target.write_text(configuration_text(order.model, built), encoding="utf-8")
     Console(highlight=False, soft_wrap=True).print(f"configuration: {target}", markup=False)
 
 

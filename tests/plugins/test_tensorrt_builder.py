@@ -77,11 +77,13 @@ def test_the_footprint_is_the_plans_own(faces):
         assert struct.pack("<q", record.activation_bytes) in built.file.read_bytes()
         outputs = 2 * 120 * 160 * (1 + 2 + 2 + 10) * 4
         assert record.staging_bytes == 2 * 3 * 480 * 640 * 4 + outputs
-        kept = record.weights_bytes + record.staging_bytes + record.persistent_bytes
+        kept = record.weights_bytes + 2 * record.staging_bytes + record.persistent_bytes
         assert built.footprint == record.footprint()
         assert built.footprint["resident"] == kept + record.activation_bytes
         assert record.footprint(held=False)["workspace"] == record.activation_bytes
         assert record.footprint(held=False)["resident"] == kept
+        one_block = record.footprint(unified=False)["resident"]
+        assert one_block == built.footprint["resident"] - record.staging_bytes
     sizes = [faces[name].footprint["resident"] for name in ("fp32", "fp16")]
     assert sizes[1] < 0.75 * sizes[0]
 
@@ -267,6 +269,7 @@ def test_a_plans_name_changes_with_all_that_it_depends_on(tmp_path):
         BuildOrder(model, tmp_path / "out", ("fp16",), {"x": SPAN}),
         BuildOrder(model, tmp_path / "out", ("fp32",), {"x": ((1, 8), (4, 8), (32, 8))}),
         BuildOrder(model, tmp_path / "out", ("fp32",), {"x": SPAN}, workspace_bytes=2**30),
+        BuildOrder(model, tmp_path / "out", ("fp32",), {"x": SPAN}, weight_streaming=True),
         BuildOrder(other, tmp_path / "out", ("fp32",), {"x": wide}),
     ]
     names = [build(order)[0].file.name for order in orders]

@@ -115,5 +115,3 @@ def test_a_failed_allocation_of_pycuda_is_memory_and_not_the_device():
     launch = type("LaunchError", (Exception,), {})
     lost = launch("cuMemcpyDtoH failed: an illegal memory access was encountered")
     assert type(guarded("faces", lost, "running")) is DeviceLost
-    ours = EngineError("as it was")
-    assert guarded("faces", ours, "loading") is ours

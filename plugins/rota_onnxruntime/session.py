@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final
 
@@ -21,6 +22,7 @@ from rota_onnxruntime.provider import (
 )
 from rota_onnxruntime.tensor import Array, TensorSpec
 from scheduler.errors import EngineError
+from scheduler.plugin.capture import CAPTURE_GATE
 from scheduler.plugin.engine import EngineContext
 
 if TYPE_CHECKING:
@@ -103,7 +105,12 @@ class OnnxSession:
 
     def close(self) -> None:
         """Let go of the model. Called twice, it does nothing."""
-        self.native = None
+        with self._at_the_gate():
+            self.native = None
+
+    def _at_the_gate(self) -> AbstractContextManager[None]:
+        """On a GPU, hold off CUDA graphs: sessions wait for the device as they come and go."""
+        return CAPTURE_GATE.wait_for_device() if takes_device(self._wanted) else nullcontext()
 
     def _open(self) -> Any:
         import onnxruntime  # noqa: PLC0415 - heavy: imported when a model is loaded
@@ -114,9 +121,10 @@ class OnnxSession:
             make_options = partial(self._session_options, mapped=False)
             model = mapped_model(model, self._options.optimization.value, make_options)
         try:
-            return onnxruntime.InferenceSession(
-                str(model), options, providers=providers, enable_fallback=0
-            )
+            with self._at_the_gate():
+                return onnxruntime.InferenceSession(
+                    str(model), options, providers=providers, enable_fallback=0
+                )
         except Exception as error:
             error.__traceback__ = None  # its frames hold the half-made session
             raise load_failure(str(self.model), error) from error

@@ -16,6 +16,7 @@ from rota_onnxruntime.provider import device_number, provider_settings, wanted_p
 from scheduler import Footprint, Model
 from scheduler.core.model import PoolFootprint
 from scheduler.errors import EngineError, EngineOutOfMemory
+from scheduler.plugin.capture import CAPTURE_GATE
 from scheduler.plugin.engine import EngineContext
 from scheduler.runtime.registration import registration
 
@@ -191,6 +192,26 @@ def test_a_provider_that_does_not_start_is_an_error(
     said = f"{CUDA} did not start, and it would run on {CPU}; see that the driver has a GPU"
     with pytest.raises(EngineError, match=said):
         engine_of(model, EngineContext(device="cuda:0")).load()
+
+
+def test_cuda_graphs_are_held_off_while_a_session_comes_and_goes_on_a_gpu(
+    model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def make(*_args: Any, **_settings: Any) -> Any:
+        with CAPTURE_GATE.try_capture() as may:
+            seen.append(may)
+        return native(str(model), providers=[CPU])
+
+    native = onnxruntime.InferenceSession
+    monkeypatch.setattr(onnxruntime, "InferenceSession", make)
+    monkeypatch.setattr(onnxruntime, "get_available_providers", lambda: [CUDA, CPU])
+    for device in ("cuda:0", "host"):
+        engine = engine_of(model, EngineContext(device=device), allow_fallback=True)
+        engine.load()
+        engine.unload()
+    assert seen == [False, True]
 
 
 @pytest.mark.parametrize(

@@ -13,6 +13,7 @@ from ctypes import byref, c_int, c_size_t, c_uint, c_uint64, c_void_p
 from typing import Any, Final
 
 from rota_tensorrt.failure import NoDevice, driver_failure
+from scheduler.plugin.capture import CAPTURE_GATE
 
 _LIBRARY: Final = "libcuda.so.1"
 _NON_BLOCKING: Final = 1
@@ -56,7 +57,8 @@ class Driver:
 
     def free(self, address: int) -> None:
         """Give device memory back."""
-        self._call("freeing device memory", "cuMemFree_v2", c_uint64(address))
+        with CAPTURE_GATE.wait_for_device():
+            self._call("freeing device memory", "cuMemFree_v2", c_uint64(address))
 
     def priority_range(self) -> tuple[int, int]:
         """Return the least and the greatest priority of a stream; the greatest is the lower."""

@@ -15,6 +15,7 @@ from rota_tensorrt.library import Library
 from rota_tensorrt.options import TensorRtOptions
 from rota_tensorrt.plan import Plan, explain, open_library
 from scheduler.errors import BadInput, EngineError
+from scheduler.plugin.capture import CAPTURE_GATE
 from scheduler.plugin.engine import EngineContext, EnginePlugin
 
 
@@ -48,7 +49,8 @@ class TensorRtEngine(EnginePlugin):
         driver = Driver(subject, load_driver())
         device = self._device = Device(subject, number)
         self._undo.callback(device.release)
-        with device.current(), ExitStack() as undo:
+        # Loading and freeing wait for the whole device, which breaks another engine's capture.
+        with CAPTURE_GATE.wait_for_device(), device.current(), ExitStack() as undo:
             undo.callback(device.free_pools)
             try:
                 self._bring_in(device, driver, header, module, undo)
@@ -121,7 +123,7 @@ class TensorRtEngine(EnginePlugin):
 
 
 def _close(device: Device, undo: ExitStack) -> None:
-    with device.current():
+    with CAPTURE_GATE.wait_for_device(), device.current():
         undo.close()
 
 

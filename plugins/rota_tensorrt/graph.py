@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from scheduler.plugin.capture import CAPTURE_GATE
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -14,7 +16,8 @@ class Graph:
     """The graph of the shapes that ran last, captured at their second run.
 
     The first run of new shapes goes kernel by kernel: TensorRT sets itself up for them then, which
-    cannot be captured. Shapes that change with every request are never captured.
+    cannot be captured. Shapes that change with every request are never captured, and while another
+    engine of the process waits for the device nothing is.
     """
 
     def __init__(self, driver: Driver, stream: int) -> None:
@@ -30,8 +33,12 @@ class Graph:
             self._has_run = True
             return
         if self._handle is None:
-            self._handle = self._capture(enqueue)
-        self._driver.launch(self._handle, self._stream)
+            with CAPTURE_GATE.try_capture() as may:
+                self._handle = self._capture(enqueue) if may else None
+        if self._handle is None:
+            enqueue()
+        else:
+            self._driver.launch(self._handle, self._stream)
 
     def drop(self) -> None:
         """Forget the graph: shapes or addresses are others now. Called twice, it does nothing."""

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from rota_tensorrt.failure import guarded
+from scheduler.plugin.capture import CAPTURE_GATE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -57,6 +58,12 @@ class Staging:
         needed_bytes = layout.total_bytes
         if needed_bytes <= self.size_bytes <= _GENEROUS * needed_bytes:
             return False
+        with CAPTURE_GATE.wait_for_device():
+            self._take(needed_bytes)
+        self.size_bytes = needed_bytes
+        return True
+
+    def _take(self, needed_bytes: int) -> None:
         self.free()
         device = self._device
         device.pinned.free_held()
@@ -67,8 +74,6 @@ class Staging:
         except Exception as error:
             self.free()
             raise guarded(device.subject, error, "taking memory for inputs and outputs") from error
-        self.size_bytes = needed_bytes
-        return True
 
     def host(self, layout: Layout, name: str) -> np.ndarray[Any, np.dtype[np.uint8]]:
         """Return a tensor's bytes in pinned memory."""

@@ -12,6 +12,7 @@ from fake_gpu import Gpu, Kind, Network, install, plan_bytes
 
 from rota_tensorrt import ForeignPlan, NoDevice, NotFinite, TensorRtEngine
 from scheduler.errors import BadInput, DeviceLost, EngineError, EngineOutOfMemory
+from scheduler.plugin.capture import CAPTURE_GATE
 from scheduler.plugin.engine import EngineContext
 from scheduler.testing import check_engine
 
@@ -301,6 +302,33 @@ def test_a_graph_is_captured_at_the_second_run_of_a_shape(gpu, make):
     engine.infer([rows(3, 1)])
     assert not gpu.graphs, "a graph of other shapes was kept"
     assert gpu.calls.count("execute") == 3
+
+
+def test_nothing_is_captured_while_another_engine_waits_for_the_device(gpu, make):
+    engine = loaded(make(graph=True))
+    engine.infer([rows(2)])
+    gpu.calls.clear()
+    with CAPTURE_GATE.wait_for_device():
+        assert (engine.infer([rows(2, 3)])[0]["y"] == 6).all()
+    assert "begin capture" not in gpu.calls
+    assert (engine.infer([rows(2, 4)])[0]["y"] == 8).all()
+    assert gpu.calls.count("launch") == 1
+
+
+def test_loading_and_unloading_hold_captures_off(gpu, make, monkeypatch):
+    seen = []
+    touched = gpu.touched
+
+    def look(name, *, frees=False):
+        with CAPTURE_GATE.try_capture() as may:
+            if name in ("deserialize", "drop engine", "drop context", "staging", "free"):
+                seen.append((name, may))
+        return touched(name, frees=frees)
+
+    monkeypatch.setattr(gpu, "touched", look)
+    loaded(make()).unload()
+    assert {name for name, _ in seen} >= {"deserialize", "drop engine", "drop context", "staging"}
+    assert not any(may for _, may in seen)
 
 
 def test_a_capture_that_fails_leaves_the_stream_usable(gpu, make):

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-import mmap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rota_tensorrt.binding import Binding, Range, numpy_dtype, shape_of
-from rota_tensorrt.failure import ForeignPlan, NoDevice, classify, guarded, without_frames
-from rota_tensorrt.header import SERVED, PlanHeader
+from rota_tensorrt.failure import (
+    CorruptPlan,
+    ForeignPlan,
+    NoDevice,
+    PlanError,
+    classify,
+    guarded,
+    without_frames,
+)
+from rota_tensorrt.header import HEADER_BYTES, SERVED, PlanHeader, parse_header
 from rota_tensorrt.library import library, version_of
 from rota_tensorrt.logger import make_logger
 from scheduler.errors import DeviceLost, EngineError, EngineOutOfMemory
@@ -111,14 +118,16 @@ class Plan:
 
     def _deserialize(self) -> trt.ICudaEngine:
         self.lines.clear()
+        # Not mapped: a file that is written over while it is mapped ends the process.
         try:
-            with (
-                self.path.open("rb") as file,
-                mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content,
-            ):
-                engine = self._runtime.deserialize_cuda_engine(content)
+            content = self.path.read_bytes()
+        except OSError as error:
+            raise PlanError(f"{self.path}: cannot read it: {error.strerror}") from error
+        if parse_header(str(self.path), content[:HEADER_BYTES], len(content)) != self.header:
+            raise CorruptPlan(f"{self.path}: it was written over while it was read; load it again")
+        try:
+            engine = self._runtime.deserialize_cuda_engine(content)
         except Exception as error:
-            without_frames(error)  # they hold the mapped file
             raise guarded(str(self.path), error, "loading it") from error
         if engine is None:
             raise classify(str(self.path), self.lines.errors, "TensorRT does not load it")

@@ -153,6 +153,20 @@ def test_a_plan_changed_inside_never_loads(plan, tmp_path, start):
         Plan(bad, read_header(bad), library("tensorrt_rtx"))
 
 
+def test_a_plan_that_is_written_over_while_it_is_loaded_is_told(plan, tmp_path):
+    from rota_tensorrt.library import library
+    from rota_tensorrt.plan import Plan
+
+    path = changed(plan, tmp_path, len)
+    header = read_header(path)
+    path.write_bytes(path.read_bytes()[:5000])
+    with pytest.raises(CorruptPlan, match="copy it again"):
+        Plan(path, header, library("tensorrt_rtx"))
+    path.write_bytes(b"ftrt" + bytes(header.file_bytes - 4))
+    with pytest.raises(CorruptPlan, match="written over while it was read"):
+        Plan(path, header, library("tensorrt_rtx"))
+
+
 def test_a_plan_that_is_missing_is_an_option_error(tmp_path):
     with pytest.raises(ValidationError, match="does not exist"):
         TensorRtEngine.Options(plan=tmp_path / "none.plan")

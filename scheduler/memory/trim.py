@@ -15,6 +15,11 @@ MMAP_THRESHOLD_BYTES = 1024**2
 """Above the 600 kB of a small video frame, whose copies would be dear as mappings of their own."""
 
 
+def collect_garbage() -> None:
+    """Collect what only cycles of references still keep."""
+    gc.collect()
+
+
 def release_free_memory() -> None:
     """Collect garbage and return the free pages of the C heap to the system.
 
@@ -23,7 +28,7 @@ def release_free_memory() -> None:
     there is no such call (musl, macOS) only garbage is collected. Takes some milliseconds and holds
     each arena's lock meanwhile, so call it where nobody waits for an answer.
     """
-    gc.collect()
+    collect_garbage()
     trim = getattr(_libc(), "malloc_trim", None)
     if trim is not None:
         trim(ctypes.c_size_t(0))

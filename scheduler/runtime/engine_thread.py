@@ -20,7 +20,6 @@ from typing import Any, Optional, Protocol
 
 from scheduler.core.events import Measurement
 from scheduler.errors import EngineError
-from scheduler.memory.trim import release_free_memory
 from scheduler.plugin.engine import EXAMPLE, EnginePlugin
 from scheduler.runtime.crew import Main
 from scheduler.runtime.failure import Failure, describe, strip_frames
@@ -66,9 +65,10 @@ class EngineListener(Protocol):
 class EngineThread:
     """Starts on construction, loads at once, ends after `unload`.
 
-    `make` makes the plugin's object; `start` runs a function in a thread of its own; `post` runs a
-    callback on the event loop; `now_ns` is the runtime's clock; `form` are its variant and its
-    device, as the core names them. Raises RuntimeError when the system has no thread left.
+    `make` makes the plugin's object; `start` runs a function in a thread of its own; `release`
+    gives back what loads and unloads leave free; `post` runs a callback on the event loop; `now_ns`
+    is the runtime's clock; `form` are its variant and its device, as the core names them. Raises
+    RuntimeError when the system has no thread left.
     """
 
     def __init__(
@@ -78,6 +78,7 @@ class EngineThread:
         make: Callable[[], EnginePlugin],
         *,
         start: Callable[[Main, str], None],
+        release: Callable[[], None],
         listener: EngineListener,
         post: Callable[..., None],
         activity: Activity,
@@ -90,6 +91,7 @@ class EngineThread:
         self.answered_ns: int | None = None
         """When the thread last said something that the loop has not heard yet."""
         self._make = make
+        self._release = release
         self._listener = listener
         self._post = post
         self._activity = activity
@@ -146,7 +148,7 @@ class EngineThread:
             self._empty = self._activity.open()
             failure = self._try_to_load()
             if failure is None:
-                release_free_memory()
+                self._release()
                 measured = self._measure() or self._activity.held(self._empty)
             else:
                 self._let_go()
@@ -235,7 +237,7 @@ class EngineThread:
                 self._complain(error, "unload()")
                 strip_frames(error)
         del plugin
-        release_free_memory()
+        self._release()
 
     def _complain(self, error: BaseException, where: str) -> None:
         """Log what a plugin did not mean to raise: the first time in full, then briefly.

@@ -19,7 +19,7 @@ _GPU: Final = "cuda:"
 
 _SEARCH: Final = "cudnn_conv_algo_search"
 
-_ERROR: Final = 3
+_FATAL: Final = 4
 """onnxruntime's log level."""
 
 
@@ -109,11 +109,12 @@ def available_providers(wanted: Sequence[str]) -> list[str]:
 def _prepare_device() -> None:
     """Do once what a process needs for its first GPU: the libraries, and silence at each load.
 
-    The environment's logger warns of every session on a GPU that no plugin library was registered.
+    The environment's logger warns of every session on a GPU that no plugin library was registered,
+    and of each way to convolve that cuDNN does not have; what matters comes as an exception.
     """
     import onnxruntime  # noqa: PLC0415 - heavy: imported when a model is loaded
 
-    onnxruntime.set_default_logger_severity(_ERROR)
+    onnxruntime.set_default_logger_severity(_FATAL)
     preload = getattr(onnxruntime, "preload_dlls", None)
     if preload is not None:
         preload()

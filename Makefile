@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 OUT ?= out
 
-.PHONY: install demo test broker lint bench soak clean
+.PHONY: install demo test broker lint bench soak gpu clean
 
 install: $(VENV)/.installed
 
@@ -51,5 +51,19 @@ soak: install broker
 	    tests/transport/test_mqtt_soak.py tests/soak \
 	    -o addopts= -o testpaths= --import-mode=importlib -s -q
 
+# On a machine with an NVIDIA GPU; pycuda is compiled, which takes nvcc. onnxruntime-gpu and
+# onnxruntime are the same import package, so these tests have an environment of their own.
+GPU_VENV ?= .venv-gpu
+
+$(GPU_VENV)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(GPU_VENV)
+	$(GPU_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[cuda,nvml]'
+	$(GPU_VENV)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt pytest pycuda
+	touch $@
+
+gpu: $(GPU_VENV)/.installed
+	$(GPU_VENV)/bin/pytest tests/gpu -o addopts= -o testpaths= -o filterwarnings=default \
+	    --import-mode=importlib -s -q
+
 clean:
-	rm -rf $(VENV) $(OUT) build dist
+	rm -rf $(VENV) $(GPU_VENV) $(OUT) build dist

@@ -60,7 +60,11 @@ class EnginePlugin(ABC):
     of times, then `unload`. `unload` is called after a failed `load` or `warm_up` too, so it must
     cope with a half-built engine. Import heavy libraries in `load`, not at the top of the module.
 
-    After `load` and `unload` Rota itself collects garbage and returns freed memory to the system.
+    The thread may have served another engine before, and may serve one after: leave nothing in it,
+    such as a device context that is still current.
+
+    After `load` and `unload` Rota itself collects garbage and, where the model's footprint counts
+    memory of the process (`unified`, `host`), returns what is free to the system.
 
     Raise `EngineOutOfMemory` for lack of memory, `BadInput` for a payload the engine does not take,
     `EngineError` for anything else worth a clear sentence; any other exception counts as a failure

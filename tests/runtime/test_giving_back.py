@@ -52,3 +52,13 @@ async def test_the_heap_is_trimmed_where_it_is_counted(trims, device, footprint,
         await runtime.load("m")
         await runtime.unload("m")
         assert len(trims) == count
+
+
+async def test_the_heap_is_trimmed_where_any_form_of_the_model_counts_it(trims):
+    pools = {name: PoolBudget(budget_bytes=10_000) for name in ("host", "cuda:0")}
+    variants = [{"name": "cpu", "device": "host", "footprint": PART}]
+    model = Model(name="m", device="cuda:0", footprint=PART, variants=variants)
+    async with Runtime(Settings(pools=pools)) as runtime:
+        runtime.register(model, engine=Engine)
+        await runtime.load("m")
+        assert len(trims) == 1

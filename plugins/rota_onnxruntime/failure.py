@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from scheduler.errors import BadInput, EngineError, EngineOutOfMemory
+import re
+
+from scheduler.errors import BadInput, DeviceLost, EngineError, EngineOutOfMemory
 
 _OUT_OF_MEMORY = (
     "failed to allocate memory",
@@ -15,6 +17,13 @@ _OUT_OF_MEMORY = (
     "cannot allocate memory",
 )
 """Found in what the CPU and CUDA allocators, cuBLAS and cuDNN say; onnxruntime has no code."""
+
+_CUDA_FAILURE = re.compile(r"cuda failure (\d+)")
+_STICKY = frozenset(
+    {"214", "220", "700", "702", "709", "710", "714", "715", "716", "717", "718", "719"}
+)
+"""`cudaError` values after which "the process must be terminated and relaunched", as the CUDA
+runtime's documentation says of each."""
 
 _LOAD_REMEDIES = {
     "InvalidProtobuf": "it is no whole ONNX file; copy it again",
@@ -29,6 +38,8 @@ _LOAD_REMEDIES = {
 
 def load_failure(subject: str, error: Exception) -> EngineError:
     """Make the error of a session that could not be made; `subject` names the model."""
+    if _is_device_lost(error):
+        return _device_lost(subject, error)
     if _is_out_of_memory(error):
         return EngineOutOfMemory(f"{subject}: not enough memory to load it: {_text(error)}")
     remedy = _LOAD_REMEDIES.get(type(error).__name__, "onnxruntime cannot load it")
@@ -37,6 +48,8 @@ def load_failure(subject: str, error: Exception) -> EngineError:
 
 def run_failure(subject: str, error: Exception) -> EngineError:
     """Make the error of a run; `subject` names the model."""
+    if _is_device_lost(error):
+        return _device_lost(subject, error)
     if _is_out_of_memory(error):
         return EngineOutOfMemory(f"{subject}: not enough memory to run it: {_text(error)}")
     if type(error).__name__ == "InvalidArgument":
@@ -47,6 +60,17 @@ def run_failure(subject: str, error: Exception) -> EngineError:
 def _is_out_of_memory(error: Exception) -> bool:
     text = str(error).lower()
     return isinstance(error, MemoryError) or any(sign in text for sign in _OUT_OF_MEMORY)
+
+
+def _is_device_lost(error: Exception) -> bool:
+    failure = _CUDA_FAILURE.search(str(error).lower())
+    return failure is not None and failure[1] in _STICKY
+
+
+def _device_lost(subject: str, error: Exception) -> DeviceLost:
+    return DeviceLost(
+        f"{subject}: its GPU fails for this whole process; start the process again: {_text(error)}"
+    )
 
 
 def _text(error: Exception) -> str:

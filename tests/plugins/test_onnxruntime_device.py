@@ -15,7 +15,7 @@ from rota_onnxruntime.failure import load_failure, run_failure
 from rota_onnxruntime.provider import device_number, provider_settings, wanted_providers
 from scheduler import Footprint, Model
 from scheduler.core.model import PoolFootprint
-from scheduler.errors import EngineError, EngineOutOfMemory
+from scheduler.errors import DeviceLost, EngineError, EngineOutOfMemory
 from scheduler.plugin.capture import CAPTURE_GATE
 from scheduler.plugin.engine import EngineContext
 from scheduler.runtime.registration import registration
@@ -227,6 +227,19 @@ def test_cuda_graphs_are_held_off_while_a_session_comes_and_goes_on_a_gpu(
 def test_memory_that_a_gpu_lacks_is_reported_as_such(text: str) -> None:
     assert isinstance(run_failure("m", RuntimeError(text)), EngineOutOfMemory)
     assert isinstance(load_failure("m", RuntimeError(text)), EngineOutOfMemory)
+
+
+@pytest.mark.parametrize("number", [214, 700, 719])
+def test_an_error_after_which_the_process_must_end_is_reported_as_such(number: int) -> None:
+    text = f"CudaCall(...) CUDA failure {number}: it says why ; GPU=0 ; hostname=h"
+    for failure in (load_failure, run_failure):
+        with pytest.raises(DeviceLost, match="m: its GPU fails for this whole process; start the"):
+            raise failure("m", RuntimeError(text))
+
+
+@pytest.mark.parametrize("text", ["CUDA failure 900: stream is capturing", "700 images"])
+def test_an_error_that_passes_does_not_lose_the_gpu(text: str) -> None:
+    assert not isinstance(run_failure("m", RuntimeError(text)), DeviceLost)
 
 
 def test_an_engine_is_told_what_is_booked_for_it_where_it_is_placed() -> None:

@@ -58,6 +58,8 @@ class OnnxRuntimeEngine(EnginePlugin):
     def infer(self, batch: Sequence[Any]) -> Sequence[Any]:
         """Run a batch; a payload that the model does not take has a `BadInput` for its result."""
         session = self._loaded()
+        if len(batch) == 1:
+            return run_alone(session, batch)
         checked = [_checked(payload, session.inputs) for payload in batch]
         good = [payload for payload in checked if not isinstance(payload, BadInput)]
         answers = iter(run_stacked(session, good) or run_alone(session, good))

@@ -11,6 +11,7 @@ from scheduler.cli.check import check
 from scheduler.cli.engines import engines
 from scheduler.cli.explain import explain
 from scheduler.cli.plan import plan
+from scheduler.cli.profile import profile
 from scheduler.cli.replay import replay
 from scheduler.cli.run import run
 from scheduler.cli.simulate import simulate
@@ -22,7 +23,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, check, plan, simulate, replay, explain, build, engines):
+for command in (run, check, plan, simulate, profile, replay, explain, build, engines):
     app.command()(command)
 
 

@@ -120,7 +120,7 @@ def _feeder(name: str, config: SourceConfig, infer: Infer, clock: Clock) -> Feed
     return Feeder(
         name,
         config.model,
-        _source(name, config.from_, loop=config.loop),
+        open_source(name, config.from_, loop=config.loop),
         infer=infer,
         clock=clock,
         schedule=schedule_of(config, config.seed),
@@ -131,7 +131,8 @@ def _feeder(name: str, config: SourceConfig, infer: Infer, clock: Clock) -> Feed
     )
 
 
-def _source(name: str, origin: Origin, *, loop: bool) -> Source:
+def open_source(name: str, origin: Origin, *, loop: bool) -> Source:
+    """Return the source that plays `origin`; what it plays is opened with the first frame."""
     if origin.path is not None:
         return Recording(
             partial(_PLAYERS[origin.kind], origin.path),

@@ -1,0 +1,1 @@
+"""What engines really take, each measured in a process of its own."""

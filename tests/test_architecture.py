@@ -63,11 +63,12 @@ LADDER: Mapping[str, set[str]] = {
     # Knows of the runtime only how outcomes become errors, and how seconds are read.
     "client": {"core", "errors", "plugin", "config", "runtime.clock", "runtime", "transport"},
     "profile": {"core", "errors", "plugin", "config", "trace", "memory", "runtime", "source"},
+    "doctor": {"core", "plugin", "memory", "profile"},
     "": {"core", "errors", "plugin", "config", "runtime"},
     "cli": {
         *("core", "errors", "plugin", "config", "runtime.clock", "trace", "memory", "runtime"),
         *("source", "sink", "report", "timeline", "sim", "explain", "plan", "testing"),
-        *("transport", "client", "profile"),
+        *("transport", "client", "profile", "doctor"),
     },
     "__main__": {"cli"},
 }

@@ -8,6 +8,7 @@ import typer
 
 from scheduler.cli.build import build
 from scheduler.cli.check import check
+from scheduler.cli.doctor import doctor
 from scheduler.cli.engines import engines
 from scheduler.cli.explain import explain
 from scheduler.cli.plan import plan
@@ -25,6 +26,7 @@ app = typer.Typer(
 )
 for command in (run, check, plan, simulate, profile, replay, explain, build, engines):
     app.command()(command)
+app.add_typer(doctor, name="doctor")
 
 
 def main() -> None:

@@ -53,6 +53,10 @@ class EngineProcess:
         traceback: TracebackType | None,
     ) -> None:
         """End the process, at once."""
+        self.close()
+
+    def close(self) -> None:
+        """End the process, at once."""
         self._child.kill()
         self._child.communicate()
         self._words.close()
@@ -67,8 +71,7 @@ class EngineProcess:
         try:
             self._child.stdin.write(order.model_dump_json() + "\n")
             self._child.stdin.flush()
-            line = self._child.stdout.readline()
-            return Step.model_validate_json(line)
+            return Step.model_validate_json(self._child.stdout.readline())
         except (OSError, ValidationError):
             self._child.wait()
             return self._death(order)

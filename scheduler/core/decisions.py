@@ -93,7 +93,8 @@ class SwitchMode:
     """The mode is this one from now on, None for none. Ends in AnnounceMode, or in another switch.
 
     `unloads` are the models that go for it and `loads` those that come, in that order. All of it
-    takes at most `within_ns`, and what is in `unknown`, in words, of which no time is known.
+    takes at most `within_ns`, and what is in `unknown`, in words, of which no time is known. The
+    bound rests on at least `samples` of each part that was seen before, 0 where none was.
     """
 
     mode: str | None
@@ -101,6 +102,7 @@ class SwitchMode:
     loads: tuple[str, ...] = ()
     within_ns: int = 0
     unknown: tuple[str, ...] = ()
+    samples: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -44,6 +44,9 @@ class Durations:
     def _is_fresh(self, now: int, at_least: int) -> bool:
         return len(self._samples) >= at_least and now - self._last_ns <= FORGOTTEN_AFTER_NS
 
+    def __len__(self) -> int:
+        return len(self._samples)
+
     def slowest_ns(self) -> int | None:
         """The longest remembered, None when nothing is: one in 17 is expected to take longer."""
         return max(self._samples, default=None)

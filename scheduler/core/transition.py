@@ -5,7 +5,8 @@ The bound adds up what was seen of each part, as if loads and unloads came one a
     the longest run that has to end first + every unload + every load
 
 of each the slowest of the last 16, or its time limit where none was seen. What is known in neither
-way is said to be unknown, and not counted.
+way is said to be unknown, and not counted. Of n that were seen the next is slower than all once in
+n + 1 times, so the least n is told as well.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from scheduler.core.outlook import fit
 from scheduler.core.prospect import service_ns
 
 if TYPE_CHECKING:
+    from scheduler.core.durations import Durations
     from scheduler.core.room import Room
     from scheduler.core.state import State
 
@@ -39,10 +41,11 @@ class Transition:
     loads: tuple[str, ...]
     bound_ns: int
     unknown: tuple[str, ...]
+    samples: int
 
     def decision(self, mode: str | None) -> SwitchMode:
         """The plan as it is told."""
-        return SwitchMode(mode, self.unloads, self.loads, self.bound_ns, self.unknown)
+        return SwitchMode(mode, self.unloads, self.loads, self.bound_ns, self.unknown, self.samples)
 
 
 def plan(state: State, room: Room, now: int) -> Transition:
@@ -77,6 +80,7 @@ def plan(state: State, room: Room, now: int) -> Transition:
         tuple(engine.name for engine in coming),
         bound.known_ns,
         tuple(bound.unknown),
+        min(bound.seen, default=0),
     )
 
 
@@ -120,6 +124,7 @@ class Bound:
     def __init__(self) -> None:
         self.known_ns = 0
         self.unknown: list[str] = []
+        self.seen: list[int] = []
 
     def unload(self, leaving: list[Engine], on_their_way: list[Engine]) -> None:
         """The longest wait until all are idle, and then each unload."""
@@ -129,14 +134,12 @@ class Bound:
                 self.unknown.append(f"how soon lease {engine.hold.id} lets go of {engine.name}")
             if engine.run is not None:
                 limit_ns = engine.spec.run_timeout_ns
-                waits_ns.append(
-                    self._most("a run", engine, engine.run_times.slowest_ns(), limit_ns)
-                )
+                waits_ns.append(self._most("a run", engine, engine.run_times, limit_ns))
             if engine.state is EngineState.LOADING:
                 waits_ns.append(self._load_ns(engine))
         self.known_ns += max(waits_ns)
         for engine in (*leaving, *on_their_way):
-            self.known_ns += self._most("the unload", engine, engine.unload_times.slowest_ns())
+            self.known_ns += self._most("the unload", engine, engine.unload_times)
 
     def load(self, coming: list[Engine], now: int) -> None:
         """Each load."""
@@ -146,13 +149,15 @@ class Bound:
                 self.unknown.append(f"whether {engine.name} loads, which failed just now")
 
     def _load_ns(self, engine: Engine) -> int:
-        slowest_ns = engine.load_times.slowest_ns()
-        return self._most("the load", engine, slowest_ns, engine.spec.load_timeout_ns)
+        return self._most("the load", engine, engine.load_times, engine.spec.load_timeout_ns)
 
     def _most(
-        self, what: str, engine: Engine, seen_ns: int | None, limit_ns: int | None = None
+        self, what: str, engine: Engine, times: Durations, limit_ns: int | None = None
     ) -> int:
-        most_ns = limit_ns if seen_ns is None else seen_ns
-        if most_ns is None:
+        seen_ns = times.slowest_ns()
+        if seen_ns is not None:
+            self.seen.append(len(times))
+            return seen_ns
+        if limit_ns is None:
             self.unknown.append(f"{what} of {engine.name}")
-        return most_ns or 0
+        return limit_ns or 0

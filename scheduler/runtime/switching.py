@@ -25,8 +25,9 @@ class Switched:
     """What a switch of modes came to. Times are nanoseconds.
 
     `unloads` are the models that had to go and `loads` those that came, in the order planned;
-    `within_ns` is how long that takes at most, but for what `unknown` says. `took_ns` is how long
-    it took, None if another switch or the end came first; `missing` are models that failed to load.
+    `within_ns` is how long that takes at most, as far as `samples` of each part tell (0: none was
+    seen before), and but for what `unknown` says. `took_ns` is how long it took, None if another
+    switch or the end came first; `missing` are models that failed to load.
     """
 
     mode: str | None
@@ -34,6 +35,7 @@ class Switched:
     loads: tuple[str, ...]
     within_ns: int
     unknown: tuple[str, ...]
+    samples: int
     took_ns: int | None = None
     missing: tuple[str, ...] = ()
 
@@ -61,6 +63,7 @@ class Switch:
             plan.loads,
             plan.within_ns,
             plan.unknown,
+            plan.samples,
             None if reached is None else reached.took_ns,
             () if reached is None else reached.missing,
         )
@@ -113,7 +116,8 @@ def _told(plan: SwitchMode) -> str:
     """The plan in a line."""
     steps = [f"unload {', '.join(plan.unloads)}"] if plan.unloads else []
     steps += [f"load {', '.join(plan.loads)}"] if plan.loads else []
-    bound = f"within {plan.within_ns / 1e9:.1f} s" if steps else ""
+    seen = f", by {plan.samples} seen" if plan.samples else ""
+    bound = f"within {plan.within_ns / 1e9:.1f} s{seen}" if plan.within_ns else ""
     unknown = f"not known: {'; '.join(plan.unknown)}" if plan.unknown else ""
     parts = [*steps, *(part for part in (bound, unknown) if part)]
     return f"mode {plan.mode}: {'; '.join(parts) or 'nothing to load or unload'}"

@@ -490,6 +490,7 @@ def test_an_engine_that_does_not_come_back_is_said_to_be_missing(world):
     world.loaded("hung")
     assert world.switch("m", disable=("hung",)) == ["switch to m: -hung"]
     assert last(world, SwitchMode).within_ns == S
+    assert last(world, SwitchMode).samples == 0, "a time limit was not seen"
     assert last(world, SwitchMode).unknown == ("the unload of hung",)
     assert world.at(1000)[-1] == "mode m without hung"
 
@@ -550,6 +551,7 @@ def test_the_bound_adds_up_what_was_seen_and_holds(world):
     assert world.switch("m", pin=("b",)) == ["switch to m: -a b"]
     plan = last(world, SwitchMode)
     assert (plan.within_ns, plan.unknown) == ((40 + 30 + 100) * MS, ())
+    assert plan.samples == 1, "b was loaded once"
     world.at(world.now / MS + 1000)
     reached = last(world, AnnounceMode)
     assert reached.took_ns == (30 + 30 + 100) * MS

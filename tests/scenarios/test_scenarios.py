@@ -278,10 +278,11 @@ def notice(decision: de.Decision) -> str:
         case de.AnnounceMode(mode, took_ns, missing):
             without = f" without {', '.join(missing)}" if missing else ""
             return f"mode {mode} reached after {said_time(took_ns)}{without}"
-        case de.SwitchMode(mode, unloads, loads, within_ns, unknown):
+        case de.SwitchMode(mode, unloads, loads, within_ns, unknown, samples):
             steps = [f"unload {', '.join(unloads)}"] if unloads else []
             steps += [f"load {', '.join(loads)}"] if loads else []
-            bound = [f"within {said_time(within_ns)}"] if steps else []
+            seen = f" by {samples} seen" if samples else ""
+            bound = [f"within {said_time(within_ns)}{seen}"] if steps else []
             unsure = [f"not known: {', '.join(unknown)}"] if unknown else []
             return f"switch to mode {mode}: {'; '.join(steps + bound + unsure) or 'nothing to do'}"
     raise AssertionError(decision)

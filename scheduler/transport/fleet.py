@@ -72,6 +72,7 @@ class Fleet:
         hands: Hands,
         lease_of: Callable[[int], Lease],
     ) -> None:
+        self.name = fleet.name
         self.handed_over = 0
         self.topics = FleetTopics(config.prefix, fleet.name, member)
         self.members = Members(member)

@@ -81,7 +81,7 @@ class MqttTransport:
             self._topics.status,
             self.session,
             faults=self._faults,
-            facts={"node": node, "max_request_bytes": config.max_request},
+            facts=_facts(config, node),
         )
         link = _link(config, node, self.session, credentials or read_credentials(config))
         self._connect(config, link, clock)
@@ -233,6 +233,8 @@ class MqttTransport:
         faults = []
         if not self.requests.is_up:
             faults.append("requests are not subscribed to yet")
+        if self.fleet is not None and not self.fleet.connection.is_up:
+            faults.append(f"requests to the fleet {self.fleet.name} are not subscribed to yet")
         if self._runtime.snapshot().draining:
             faults.append("it drains: nothing new is taken on")
         elif self._runtime.oldest_runnable_ns() > STALLED_NS:
@@ -243,6 +245,12 @@ class MqttTransport:
 async def _stay(connection: Connection, scope: anyio.CancelScope) -> None:
     with scope:
         await connection.run()
+
+
+def _facts(config: Mqtt, node: str) -> dict[str, str | int]:
+    """What the status says beside the state."""
+    fleet = {} if config.fleet is None else {"fleet": config.fleet.name}
+    return {"node": node, "max_request_bytes": config.max_request, **fleet}
 
 
 def _records(config: Mqtt) -> tuple[str, ...]:

@@ -175,6 +175,20 @@ async def test_a_record_says_what_a_node_can_run_and_how_much_room_it_has(
     assert told["client_id"].startswith("rota-n1-")
 
 
+async def test_the_status_names_the_fleet_and_says_when_it_is_not_served(
+    make_fleet, make_robot, eventually
+):
+    async with make_fleet("n1") as (node,):
+        await eventually(lambda: node.transport.fleet._models, "subscribing")
+        robot = make_robot("rota/n1/status")
+        cut_for_good(node)
+        told = await robot.next_json()
+        while told["state"] != "degraded":
+            told = await robot.next_json()
+    assert told["fleet"] == "rovers"
+    assert told["why"] == ["requests to the fleet rovers are not subscribed to yet"]
+
+
 async def test_a_node_that_stops_hands_on_what_it_holds(make_fleet, make_robot, eventually):
     robot = make_robot("reply/me")
     async with make_fleet("n1", "n2") as nodes:

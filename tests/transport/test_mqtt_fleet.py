@@ -361,3 +361,24 @@ async def test_a_model_that_goes_while_the_broker_is_away_is_not_subscribed_to_a
         await eventually(lambda: codes.get(sent.mid) == NOBODY, "nobody there")
         key = ask(robot, 1)
         await eventually(lambda: key in robot.answers)
+
+
+async def test_a_fleet_is_together_again_when_the_broker_is_back(
+    make_fleet, make_robot, eventually, broker
+):
+    robot = make_robot("reply/me")
+    async with make_fleet("n1", "n2", "n3") as nodes:
+        await met(nodes, eventually)
+        lines = [node.transport.fleet.connection for node in nodes]
+        for round_ in range(2):
+            robot._subscribed.clear()
+            broker.restart()
+            await eventually(lambda n=round_: all(line.losses == n + 1 for line in lines), "loss")
+            await eventually(lambda: all(line.is_up for line in lines), "coming back")
+            await eventually(robot._subscribed.is_set, "the client")
+            keys = {ask(robot, f"{round_}-{number}") for number in range(30)}
+            await eventually(lambda k=keys: k <= set(robot.answers), "all answers")
+        await met(nodes, eventually)
+        told = await broker.ask(INFER, {"payload": "rr"}, "-q", "1")
+        assert told["result"] == "rr"
+        assert all(not node.transport.fleet._inherits for node in nodes)

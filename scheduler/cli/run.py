@@ -52,6 +52,8 @@ from scheduler.transport.own_broker import OwnBroker
 from scheduler.transport.security import Credentials, read_credentials
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
     from anyio.abc import TaskGroup
 
     from scheduler.plugin.engine import EnginePlugin
@@ -104,6 +106,13 @@ def run(
     status = anyio.run(at_work.run, duration_ns)
     if at_work.finish() or status:
         raise typer.Exit(status or NO)
+
+
+def _libraries(config: Config, plugins: Iterable[type[EnginePlugin]]) -> Iterator[str]:
+    """What the process pays for once: the heavy modules of all engines, those of variants too."""
+    others = (variant.engine for model in config.models.values() for variant in model.variants)
+    for plugin in (*plugins, *(find(engine) for engine in others if engine)):
+        yield from plugin.LIBRARIES
 
 
 def _duration_ns(text: str) -> int:
@@ -184,9 +193,8 @@ class AtWork:
         self._story = Story(plugins)
         self._console = Console()
         self._status = 0
-        for plugin in plugins.values():
-            for library in plugin.LIBRARIES:
-                import_module(library)
+        for library in _libraries(config, plugins.values()):
+            import_module(library)
         release_free_memory()
         gc.freeze()  # What is imported by now is not searched for garbage at every load and unload.
         self._baseline = Baseline()

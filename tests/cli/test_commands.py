@@ -204,3 +204,34 @@ def test_a_run_begins_in_a_mode_and_switches_when_it_is_told(config, tmp_path):
     assert all(4 < model["completed"] < 16 for model in report.values())
     assert all(model["rejected"] > 4 for model in report.values())
     assert rota("run", written, "--at", "1s=third").returncode == 2
+
+
+def test_the_heavy_modules_of_a_variant_are_imported_before_anything_is_measured(config, tmp_path):
+    (tmp_path / "heavy.py").write_text("print('heavy is here')\n")
+    (tmp_path / "small_engine.py").write_text(
+        "from scheduler import EnginePlugin\n\n\n"
+        "class Small(EnginePlugin):\n"
+        "    LIBRARIES = ('heavy',)\n"
+        "    def load(self): print('loads')\n"
+        "    def infer(self, batch): return list(batch)\n"
+        "    def unload(self): pass\n"
+        "    def example(self): return 1\n"
+    )
+    path = config(
+        "memory: {budget: 100MiB}\n"
+        "models: {d: {engine: synthetic, footprint: 200MiB, variants: [\n"
+        "  {name: small, engine: 'small_engine:Small', footprint: 1MiB}]}}\n"
+        "sources: {s: {model: d, from: synthetic, rate: 20Hz}}\n"
+    )
+    done = subprocess.run(
+        [*ROTA, "run", path, "--duration", "500ms", "--report", tmp_path / "report.json"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.index("heavy is here") < done.stdout.index("loads")
+    report = json.loads((tmp_path / "report.json").read_text())
+    assert report["models"]["d"]["forms"] == {"small": 1}

@@ -19,7 +19,7 @@ from queue import SimpleQueue
 from typing import Any, Optional, Protocol
 
 from scheduler.core.events import Measurement
-from scheduler.errors import EngineError
+from scheduler.errors import BadInput, EngineError
 from scheduler.plugin.engine import EXAMPLE, EnginePlugin
 from scheduler.runtime.crew import Main
 from scheduler.runtime.failure import Failure, describe, strip_frames
@@ -240,15 +240,18 @@ class EngineThread:
         self._release()
 
     def _complain(self, error: BaseException, where: str) -> None:
-        """Log what a plugin did not mean to raise: the first time in full, then briefly.
+        """Log what a plugin raised: the first time for people, in full if it did not mean to.
 
         As text, for a log record that is kept somewhere would keep the frames.
         """
         text = describe(error)
-        if isinstance(error, EngineError) or self._has_logged:
+        if isinstance(error, BadInput) or self._has_logged:
             _log.debug("%s: %s: %s", self.model, where, text)
             return
         self._has_logged = True
+        if isinstance(error, EngineError):
+            _log.warning("%s: %s failed: %s", self.model, where, text)
+            return
         lines = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         _log.error("%s: %s raised %s\n%s", self.model, where, text, lines)
 

@@ -12,6 +12,7 @@ from anyio import create_task_group
 
 from scheduler.core.outcome import ReasonCode
 from scheduler.errors import (
+    BadInput,
     DeadlineMissed,
     EngineError,
     EngineOutOfMemory,
@@ -147,10 +148,30 @@ async def test_whatever_a_plugin_raises_fails_its_request_alone(bench, error, ca
             await b.runtime.infer("a", 1)
         assert caught.value.__cause__ is error
         assert error.__traceback__ is None
+        with pytest.raises(InferenceFailed):
+            await b.runtime.infer("a", 1)
         script.raises.clear()
         await b.all_well()
-    logged = [r for r in caplog.records if r.levelname == "ERROR"]
-    assert len(logged) == (not isinstance(error, EngineError))
+    logged = [r.levelname for r in caplog.records if "infer()" in r.message]
+    assert logged == (["WARNING"] if isinstance(error, EngineError) else ["ERROR"])
+
+
+async def test_who_sends_what_the_engine_does_not_take_is_told_and_nobody_else(bench, caplog):
+    b = bench()
+    b.add().raises["infer"] = BadInput("give it a picture")
+    async with b.runtime:
+        with pytest.raises(InferenceFailed, match="give it a picture"):
+            await b.runtime.infer("a", 1)
+    assert not caplog.records
+
+
+async def test_why_an_engine_is_not_there_is_logged(bench, caplog):
+    b = bench()
+    b.add().raises["load"] = EngineError("a.onnx: there is no such file")
+    async with b.runtime:
+        with pytest.raises(InferenceFailed):
+            await b.runtime.infer("a", 1)
+    assert "a: load() failed: a.onnx: there is no such file" in caplog.messages
 
 
 async def test_an_exception_among_the_results_fails_that_item_alone(bench):

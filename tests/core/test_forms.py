@@ -8,6 +8,7 @@ from scheduler.core import events as ev
 from scheduler.core.choice import NEAR_NS
 from scheduler.core.events import Measurement
 from scheduler.core.model import ModelSpec, PoolFootprint
+from scheduler.core.outcome import Outcome
 from scheduler.core.settings import PoolBudget
 from tests.core.conftest import MS, POOL, World, form
 
@@ -367,6 +368,18 @@ def test_with_held_leases_of_the_lesser_an_engine_can_still_be_made_to_change(wo
     ]
     assert world.ended(1) == ["unload a: change_form"]
     assert world.unloaded("a") == ["load a as int8"]
+
+
+def test_runs_that_were_called_off_count_only_until_one_ends_well(world):
+    world.model("a", forms=TWO, deadline_ns=50 * MS)
+    world.bring("a")
+    for second in range(1, 60, 2):
+        ask(world, "a", second * S)
+        is_late = second in {1, 3, 5}
+        world.at(second * S + (60 if is_late else 20))
+        world.ended(outcome=Outcome.CANCELLED if is_late else Outcome.COMPLETED)
+    assert world.count("finish") - world.count("finish 1 ") == 30
+    assert world.count("load a") == 1
 
 
 # -- pins -------------------------------------------------------------------------------------

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import logging
+import signal
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -44,7 +45,7 @@ from scheduler.report.report import SourceReport
 from scheduler.report.summary import render_summary
 from scheduler.runtime.clock import Clock, MonotonicClock
 from scheduler.runtime.runtime import Runtime
-from scheduler.runtime.signals import SIGNAL_STATUS, Reload, drain_on_signal
+from scheduler.runtime.signals import SIGNAL_STATUS, Wish, drain_on_signal
 from scheduler.sink.outlets import build_sinks
 from scheduler.source.feeds import build_sources
 from scheduler.transport.news import News
@@ -86,6 +87,7 @@ def run(
 
     SIGINT and SIGTERM drain: what runs may end, everything is unloaded. A second one ends at once.
     SIGHUP reads CONFIG again: models and budgets change while it runs, the rest needs a restart.
+    SIGUSR1 writes the last steps to a file, as does an end that nobody asked for.
     """
     _log_to_console()
     with reported():
@@ -103,7 +105,8 @@ def run(
         mqtt = _mqtt(read)
     tame_malloc()
     at_work = AtWork(config, read, clock, recorders, sinks, plugins, mqtt=mqtt, switches=switches)
-    status = anyio.run(at_work.run, duration_ns)
+    with recorders.watching():
+        status = anyio.run(at_work.run, duration_ns)
     if at_work.finish() or status:
         raise typer.Exit(status or NO)
 
@@ -221,6 +224,7 @@ class AtWork:
                 beside.start_soon(self._sampler(runtime).run)
                 beside.start_soon(self._stop_on_signal, runtime, beside)
                 beside.start_soon(self._reload_on_signal, runtime)
+                beside.start_soon(self._dump_on_signal)
                 beside.start_soon(
                     keep_switching, runtime, self._switches, self._clock, self._started_ns
                 )
@@ -255,14 +259,20 @@ class AtWork:
             self._config.mqtt,
             node=self._config.node,
             news=news,
-            settings=self._config.settings(machine_totals()),
+            flight=self._recorders.flight,
             credentials=credentials,
             clock=self._clock,
         )
 
+    async def _dump_on_signal(self) -> None:
+        wish = Wish(signal.SIGUSR1)
+        while True:
+            await wish.wait()
+            self._recorders.dump()
+
     async def _reload_on_signal(self, runtime: Runtime) -> None:
         """Take over the file as it is now. A wrong one is named, and changes nothing."""
-        reload = Reload()
+        reload = Wish(signal.SIGHUP)
         while True:
             await reload.wait()
             try:

@@ -253,6 +253,11 @@ class RotaClient:
         """Take a pin away."""
         await self.control("unpin", {"model": model})
 
+    async def switch(self, mode: str | None) -> Mapping[str, Any]:
+        """Put a mode in force, None for none; returns what that came to, once it is reached."""
+        told: Mapping[str, Any] = await self.control("mode", {"mode": mode})
+        return told
+
     async def drain(self, limit: float | None = None) -> bool:
         """Have the node end its running work and take no more; True when it has within `limit`."""
         said = {} if limit is None else {"limit_s": limit}

@@ -67,13 +67,13 @@ async def drain_on_signal(runtime: Runtime, limit_s: float | None = None) -> int
         stop.give_back()
 
 
-class Reload:
-    """Hears SIGHUP: "read your configuration again". Belongs to the main thread."""
+class Wish:
+    """Hears a signal that asks for something while the process goes on. Of the main thread."""
 
-    def __init__(self) -> None:
+    def __init__(self, signum: int) -> None:
         self._asked = anyio.Event()
         self._loop = running_loop()
-        signal.signal(signal.SIGHUP, self._hear)
+        signal.signal(signum, self._hear)
 
     def _hear(self, signum: int, frame: FrameType | None) -> None:
         del signum, frame

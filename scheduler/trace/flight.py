@@ -48,13 +48,16 @@ class FlightRecorder:
         )
         return [*older, *self._records]
 
+    def to_bytes(self) -> bytes:
+        """All of it as a trace."""
+        return b"".join([encode_header(self.header), *map(encode_record, self.records())])
+
     def dump(self, path: str | Path) -> None:
         """Write it all to `path` as a trace, whole or not at all. Raises OSError."""
         path = Path(path)
         unfinished = path.with_name(path.name + ".unfinished")
         with unfinished.open("wb") as file:
-            file.write(encode_header(self.header))
-            file.writelines(encode_record(record) for record in self.records())
+            file.write(self.to_bytes())
             file.flush()
             os.fsync(file.fileno())
         unfinished.replace(path)

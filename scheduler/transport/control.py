@@ -3,6 +3,7 @@
 `PREFIX/NODE/control/VERB` with `{"model": "faces"}`, or the bare name, for
 
     load, unload, pin, unpin    the model's engine; answered when it is done
+    mode                        `{"mode": "docking"}`, or null for none; answered when it is reached
     drain                       `{"limit_s": 5}`: stop taking requests, let running ones end
     dump                        the last steps of the scheduler, as lines of a trace
     status                      the whole state
@@ -12,37 +13,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from datetime import datetime, timezone
 from typing import TYPE_CHECKING, Any
 
+from scheduler.config.mode import NO_MODE
 from scheduler.config.units import quoted
 from scheduler.sink.plain import Plain
-from scheduler.trace.header import Header
-from scheduler.trace.line import encode_header, encode_record
 from scheduler.transport.answer import Answer
 from scheduler.transport.refusal import bad_request
 
 if TYPE_CHECKING:
-    from scheduler.core.settings import Settings
-    from scheduler.runtime.clock import Clock
     from scheduler.runtime.runtime import Runtime
-    from scheduler.transport.news import News
+    from scheduler.trace.flight import FlightRecorder
     from scheduler.transport.orders import Carry, Order
 
 TRACE = "application/x-ndjson"
 
 
 class Control:
-    """The verbs of `control`. `settings` head a dump, so that it can be read like any trace."""
+    """The verbs of `control`. A dump is what `flight` has recorded."""
 
-    def __init__(
-        self, runtime: Runtime, news: News, *, node: str, settings: Settings, clock: Clock
-    ) -> None:
+    def __init__(self, runtime: Runtime, flight: FlightRecorder) -> None:
         self._runtime = runtime
-        self._news = news
-        self._node = node
-        self._settings = settings
-        self._clock = clock
+        self._flight = flight
 
     @property
     def verbs(self) -> Mapping[str, Carry]:
@@ -52,6 +44,7 @@ class Control:
             "unload": self._unload,
             "pin": self._pin,
             "unpin": self._unpin,
+            "mode": self._mode,
             "drain": self._drain,
             "dump": self._dump,
             "status": self._status,
@@ -77,6 +70,14 @@ class Control:
         self._runtime.unpin(order.text("model"))
         return {"model": order.text("model"), "pinned": False}
 
+    async def _mode(self, order: Order) -> Mapping[str, Any]:
+        order.only("mode")
+        if "mode" not in order.said:
+            raise bad_request('mode needs {"mode": ...}, a name or null')
+        mode = None if order.said["mode"] in (None, NO_MODE) else order.text("mode")
+        told: Mapping[str, Any] = Plain().value(await self._runtime.switch(mode))
+        return told
+
     async def _drain(self, order: Order) -> Mapping[str, Any]:
         order.only("limit_s")
         limit_s = order.said.get("limit_s")
@@ -86,15 +87,7 @@ class Control:
 
     async def _dump(self, order: Order) -> Answer:
         order.only()
-        records = list(self._news.flight)
-        header = Header(
-            node=self._node,
-            started_at=datetime.now(timezone.utc).isoformat(),
-            started_ns=self._clock.now_ns(),
-            settings=self._settings,
-        )
-        lines = [encode_header(header), *map(encode_record, records)]
-        return Answer(b"".join(lines), TRACE, (("outcome", "completed"),))
+        return Answer(self._flight.to_bytes(), TRACE, (("outcome", "completed"),))
 
     async def _status(self, order: Order) -> Mapping[str, Any]:
         order.only()

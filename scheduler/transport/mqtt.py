@@ -37,8 +37,8 @@ from scheduler.transport.topics import ReplyRule, Topics
 
 if TYPE_CHECKING:
     from scheduler.config.mqtt import Mqtt
-    from scheduler.core.settings import Settings
     from scheduler.runtime.runtime import Runtime
+    from scheduler.trace.flight import FlightRecorder
     from scheduler.transport.message import Message
 from scheduler.transport.news import News
 
@@ -58,8 +58,8 @@ FLUSH_S = 1.0
 class MqttTransport:
     """Serves a runtime over MQTT: `async with runtime:`, then `await transport.run()`.
 
-    `news` must be among the runtime's observers, `settings` be the runtime's own. `credentials` are
-    those read before; ConfigError is raised when they cannot be read.
+    `news` and `flight` must be among the runtime's observers. `credentials` are those read before;
+    ConfigError is raised when they cannot be read.
     """
 
     def __init__(
@@ -69,7 +69,7 @@ class MqttTransport:
         *,
         node: str,
         news: News,
-        settings: Settings,
+        flight: FlightRecorder,
         credentials: Credentials | None = None,
         clock: Clock | None = None,
     ) -> None:
@@ -81,7 +81,7 @@ class MqttTransport:
             self._topics.status,
             self.session,
             faults=self._faults,
-            facts=_facts(config, node),
+            facts=lambda: _facts(config, node, runtime.snapshot().mode),
         )
         link = _link(config, node, self.session, credentials or read_credentials(config))
         self._connect(config, link, clock)
@@ -93,7 +93,7 @@ class MqttTransport:
             clock=clock,
         )
         request_replies = self._replies(config, self.requests, "")
-        control = Control(runtime, news, node=node, settings=settings, clock=clock)
+        control = Control(runtime, flight)
         self._open_desks(config, leases, control, request_replies, clock)
         self.fleet = self._join(config, f"{node}-{self.session}", link, leases, clock)
         self._board = Board(
@@ -247,10 +247,10 @@ async def _stay(connection: Connection, scope: anyio.CancelScope) -> None:
         await connection.run()
 
 
-def _facts(config: Mqtt, node: str) -> dict[str, str | int]:
+def _facts(config: Mqtt, node: str, mode: str | None) -> dict[str, str | int | None]:
     """What the status says beside the state."""
     fleet = {} if config.fleet is None else {"fleet": config.fleet.name}
-    return {"node": node, "max_request_bytes": config.max_request, **fleet}
+    return {"node": node, "mode": mode, "max_request_bytes": config.max_request, **fleet}
 
 
 def _records(config: Mqtt) -> tuple[str, ...]:

@@ -19,9 +19,6 @@ if TYPE_CHECKING:
 EVENTS_MAX = 256
 """Events that were not published yet; further ones are counted and lost."""
 
-FLIGHT_MAX = 1024
-"""The last steps of the core, kept for whoever asks what just happened."""
-
 
 class Ticket:
     """Set in a task before it calls `infer`: learns the number under which the core knows it."""
@@ -39,12 +36,10 @@ ASKING: ContextVar[Optional[Ticket]] = ContextVar("rota_asking", default=None)
 class News:
     """An observer: make it before the runtime, give it to both the runtime and the transport.
 
-    `flight` holds the last steps. Missed deadlines are added up per model, other events are kept
-    one by one until `take_events`.
+    Missed deadlines are added up per model, other events are kept one by one until `take_events`.
     """
 
     def __init__(self) -> None:
-        self.flight: deque[Record] = deque(maxlen=FLIGHT_MAX)
         self.lost_events = 0
         self._changed: anyio.Event | None = None
         self._events: deque[dict[str, Any]] = deque()
@@ -64,7 +59,6 @@ class News:
 
     def observe(self, record: Record) -> None:
         """Take in one step."""
-        self.flight.append(record)
         for thing in (record.event, *record.decisions):
             teller = self._tellers.get(type(thing))
             if teller is not None:

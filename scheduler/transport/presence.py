@@ -37,7 +37,7 @@ class Presence:
         session: str,
         *,
         faults: Callable[[], list[str]],
-        facts: Mapping[str, Any],
+        facts: Callable[[], Mapping[str, Any]],
     ) -> None:
         self._topic = topic
         self._session = session
@@ -102,7 +102,7 @@ class Presence:
             told["why"] = why
         return Message(
             topic=self._topic,
-            payload=to_bytes({**told, **self._facts}),
+            payload=to_bytes({**told, **self._facts()}),
             qos=1,
             retain=True,
             content_type=JSON,

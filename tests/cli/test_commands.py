@@ -145,6 +145,40 @@ def test_sigterm_in_the_middle_of_a_load_ends_it_within_five_seconds(config, tmp
     assert not any(child.is_running() for child in children)
 
 
+def test_sigusr1_writes_the_last_steps_as_a_trace_and_the_run_goes_on(config, tmp_path):
+    trace = tmp_path / "run.jsonl"
+    command = [*ROTA, "run", str(config(TWO % "100MiB")), "--trace", str(trace)]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    with subprocess.Popen(command, stderr=subprocess.PIPE, env=environment) as process:
+        wait_for(lambda: trace.exists() and b"LeaseEnded" in trace.read_bytes())
+        process.send_signal(signal.SIGUSR1)
+        wait_for(lambda: list(tmp_path.glob("*.flight.jsonl")))
+        before = trace.stat().st_size
+        wait_for(lambda: trace.stat().st_size > before)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=20)
+    (flight,) = tmp_path.glob("*.flight.jsonl")
+    assert str(flight) in said.decode()
+    replayed = rota("replay", flight)
+    assert (replayed.returncode, "identical" in replayed.stdout) == (0, True), replayed.stdout
+
+
+def test_an_end_that_nobody_asked_for_leaves_the_last_steps(config, tmp_path):
+    broken = (
+        "import scheduler.source.feeds as f\n"
+        "async def bad(self): raise RuntimeError('boom')\n"
+        "f.Feeds.run = bad\n"
+        "from scheduler.cli import main\nmain()\n"
+    )
+    command = [sys.executable, "-c", broken, "run", str(config(TWO % "100MiB"))]
+    environment = {**os.environ, "TMPDIR": str(tmp_path)}
+    done = subprocess.run(command, capture_output=True, env=environment, timeout=60, check=False)
+    assert done.returncode == 1
+    assert b"boom" in done.stderr
+    (flight,) = tmp_path.glob("*.flight.jsonl")
+    assert rota("replay", flight).returncode == 0
+
+
 def test_a_second_signal_ends_it_at_once(config, tmp_path):
     trace = tmp_path / "run.jsonl"
     text = SLOW.replace("load: 3s", "load: 60s") + "scheduling: {drain: 50s}\n"

@@ -24,6 +24,8 @@ from scheduler.config.mqtt import Mqtt
 from scheduler.core.settings import PoolBudget, Settings
 from scheduler.plugin.engine import EnginePlugin
 from scheduler.runtime.runtime import Runtime
+from scheduler.trace.flight import FlightRecorder
+from scheduler.trace.header import Header
 from scheduler.transport.mqtt import MqttTransport
 from scheduler.transport.news import News
 
@@ -175,16 +177,19 @@ class Script:
 class Node:
     """A runtime with scripted models, and its MQTT side."""
 
-    def __init__(self, broker, budget_mib=1000, node=NODE, **mqtt):
+    def __init__(self, broker, budget_mib=1000, node=NODE, modes=(), **mqtt):
         self.broker = broker
         self.scripts = {}
         self.root = f"rota/{node}"
         self.news = News()
         settings = Settings(pools={"unified": PoolBudget(budget_bytes=budget_mib * MIB)})
-        self.runtime = Runtime(settings, observers=[self.news], drain_limit_s=5)
+        header = Header(node=node, started_at="", started_ns=0, settings=settings)
+        self.flight = FlightRecorder(header)
+        observers = [self.flight, self.news]
+        self.runtime = Runtime(settings, observers=observers, drain_limit_s=5, modes=modes)
         mqtt.setdefault("url", f"mqtt://127.0.0.1:{broker.port}")
         self.transport = MqttTransport(
-            self.runtime, Mqtt(**mqtt), node=node, news=self.news, settings=settings
+            self.runtime, Mqtt(**mqtt), node=node, news=self.news, flight=self.flight
         )
 
     def add(self, name="echo", mib=100, **rules):

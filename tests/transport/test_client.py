@@ -117,7 +117,7 @@ async def test_terms_reach_the_scheduler(make_node, make_client):
     node = make_node()
     async with node.running(), make_client() as rota:
         await rota.infer("echo", 1, deadline=1.5, priority="high", stream="cam")
-    [record] = [r for r in node.news.flight if hasattr(r.event, "request")]
+    [record] = [r for r in node.flight.records() if hasattr(r.event, "request")]
     request = record.event.request
     assert (request.priority, request.stream) == (75, "cam")
     assert 1.0e9 < request.deadline_ns - record.at_ns <= 1.5e9

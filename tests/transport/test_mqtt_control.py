@@ -8,6 +8,7 @@ import time
 import anyio
 import pytest
 
+from scheduler.core.mode import Mode
 from scheduler.trace.line import decode_header, decode_record
 
 
@@ -49,6 +50,24 @@ async def test_a_dump_reads_like_a_trace(make_node, broker):
     assert "EngineLoaded" in kinds
 
 
+async def test_a_mode_is_switched_to_and_stands_in_the_status(make_node, make_robot, code_of):
+    docking = Mode(name="docking", pin=("spare",), disable=("echo",))
+    node, robot = make_node(modes=[docking]), make_robot("rota/n1/status", "reply/me")
+    node.add("spare")
+    async with node.running():
+        told = await order(node, "mode", {"mode": "docking"})
+        assert (told["mode"], told["loads"]) == ("docking", ["spare"])
+        seen = {}
+        robot.send(node.infer(), ResponseTopic="reply/me")
+        while "reply/me" not in seen or b'"docking"' not in seen["rota/n1/status"].payload:
+            message = await robot.next()
+            seen[message.topic] = message
+        assert code_of(seen["reply/me"]) == "model_disabled"
+        assert (await order(node, "mode", {"mode": "dcking"}))["error"]["code"] == "unknown_mode"
+        assert (await order(node, "mode", {"mode": None}))["mode"] is None
+        assert node.runtime.snapshot().mode is None
+
+
 async def test_a_drain_is_answered_and_the_status_says_so(make_node, broker, make_robot, code_of):
     node, robot = make_node(), make_robot("rota/n1/status", "reply/me")
     async with node.running():
@@ -71,6 +90,8 @@ async def test_a_drain_is_answered_and_the_status_says_so(make_node, broker, mak
         ("load", {"model": 5}),
         ("load", {"modle": "echo"}),
         ("load", [1]),
+        ("mode", {}),
+        ("mode", {"mode": 5}),
         ("drain", {"limit_s": "5"}),
         ("drain", {"limit_s": -1}),
         ("drain", {"limit_s": True}),

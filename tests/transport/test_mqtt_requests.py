@@ -102,8 +102,8 @@ async def test_priority_stream_and_deadline_reach_the_scheduler(make_node, make_
     async with node.running():
         robot.send(node.infer(), ResponseTopic="reply/me", user=user, MessageExpiryInterval=60)
         await robot.next()
-    [request] = [r.event.request for r in node.news.flight if hasattr(r.event, "request")]
-    at_ns = next(r.at_ns for r in node.news.flight if hasattr(r.event, "request"))
+    [request] = [r.event.request for r in node.flight.records() if hasattr(r.event, "request")]
+    at_ns = next(r.at_ns for r in node.flight.records() if hasattr(r.event, "request"))
     assert (request.priority, request.stream) == (75, "cam")
     assert 1.0e9 < request.deadline_ns - at_ns <= 1.5e9
 

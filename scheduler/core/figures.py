@@ -75,7 +75,8 @@ class Figures:
     def ran_well(self, duration_ns: int, batch_max: int, now: int) -> None:
         """A run ended well. After sixteen of them one item more is tried."""
         self.run_times.add(duration_ns, now)
-        self.cut_short = Durations()
+        if self.cut_short:
+            self.cut_short = Durations()
         if self.batch_limit is None:
             return
         self.runs_since += 1

@@ -7,8 +7,10 @@ import sys
 import typer
 
 from scheduler.cli.build import build
+from scheduler.cli.call import call
 from scheduler.cli.check import check
 from scheduler.cli.doctor import doctor
+from scheduler.cli.doctor_mqtt import doctor_mqtt
 from scheduler.cli.engines import engines
 from scheduler.cli.explain import explain
 from scheduler.cli.plan import plan
@@ -24,8 +26,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, check, plan, simulate, profile, replay, explain, build, engines):
+for command in (run, check, plan, simulate, profile, replay, explain, build, engines, call):
     app.command()(command)
+doctor.command("mqtt")(doctor_mqtt)
 app.add_typer(doctor, name="doctor")
 
 

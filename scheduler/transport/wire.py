@@ -15,6 +15,7 @@ import asyncio
 import logging
 import socket
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -55,6 +56,9 @@ TURNED_AWAY = (
 
 NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
 """Without it, small packets wait for the other side's delayed acknowledgement: 40 ms each."""
+
+QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
+"""Linux alone has it (tcp(7))."""
 
 _log = logging.getLogger(__name__)
 _library_log = logging.getLogger(f"{__name__}.library")
@@ -114,6 +118,7 @@ class Wire(aiomqtt.Client):
         paho.connect_timeout = CONNECT_TIMEOUT_S
         self._handle_ack: Callable[[Any], MQTTErrorCode] = paho._handle_pubackcomp  # noqa: SLF001 - see above
         paho._handle_publish = self._take_publish  # noqa: SLF001
+        acknowledge_at_once(paho)
         paho._handle_pubackcomp = self._handle_ack_or_refusal  # noqa: SLF001
 
     def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
@@ -273,6 +278,26 @@ class Wire(aiomqtt.Client):
 
 def _packed(message: Message) -> Any:
     return _Packed(encode_properties(message))
+
+
+def acknowledge_at_once(paho: Any) -> None:
+    """Have what a paho client reads acknowledged at once, where the system can do that.
+
+    A broker that holds back small packets until what went before is acknowledged (Nagle) would
+    otherwise wait for the 40 ms by which Linux delays that. The system forgets the option by
+    itself, so it is set at every read.
+    """
+    read = paho.loop_read
+
+    def read_and_acknowledge() -> MQTTErrorCode:
+        sock = paho.socket()
+        if QUICK_ACK is not None and sock is not None:
+            with suppress(OSError):  # what is wrong with the socket, the read will say
+                sock.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
+        code: MQTTErrorCode = read()
+        return code
+
+    paho.loop_read = read_and_acknowledge
 
 
 class _Packed:

@@ -1,0 +1,128 @@
+"""`rota call`: ask a node's model once, by hand."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Optional
+
+import numpy as np
+import typer
+from rich.console import Console
+
+from scheduler.cli.configuration import complain
+from scheduler.cli.exit_status import NO, WRONG
+from scheduler.config.priority import read_priority
+from scheduler.config.units import read_duration
+from scheduler.errors import RequestError
+from scheduler.plugin.engine import EXAMPLE
+from scheduler.sink.plain import Plain
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from scheduler.client import RotaClient
+
+Url = Annotated[str, typer.Option(help="The broker, as mqtt://HOST:1883.")]
+Username = Annotated[Optional[str], typer.Option(help="The user at the broker.")]
+PasswordFile = Annotated[
+    Optional[Path], typer.Option(help="A file with the user's password in its first line.")
+]
+
+
+def call(  # noqa: PLR0917 - typer reads them by name
+    node: Annotated[str, typer.Argument(metavar="NODE", help="The node's name, as rover-1.")],
+    model: Annotated[str, typer.Argument(metavar="MODEL", help="One of its models.")],
+    file: Annotated[
+        Optional[Path],
+        typer.Argument(
+            metavar="[FILE]",
+            help=".npy, .jpg, .png, .wav or .json (a whole request); or the engine's own example.",
+        ),
+    ] = None,
+    url: Url = "mqtt://localhost:1883",
+    prefix: Annotated[str, typer.Option(help="What the topics begin with.")] = "rota",
+    deadline: Annotated[
+        str, typer.Option(help="How long the answer is of use, as 200ms or 5s.")
+    ] = "10s",
+    priority: Annotated[
+        Optional[str], typer.Option(help="0 to 100, higher goes first, or a word as high.")
+    ] = None,
+    accept: Annotated[
+        str, typer.Option(help="The content type wanted of an array.")
+    ] = "application/x-npy",
+    output: Annotated[
+        Optional[Path], typer.Option(help="Write the result: an array as .npy, the rest as JSON.")
+    ] = None,
+    username: Username = None,
+    password_file: PasswordFile = None,
+) -> None:
+    """Ask MODEL of NODE with FILE, over MQTT, and print its result as JSON.
+
+    Ends with 0 when it was answered, 1 when it was refused, failed or nobody was there, 2 for wrong
+    usage. Arrays of more than 1024 elements are told by their shape; --output writes all of them.
+    """
+    if find_spec("aiomqtt") is None:
+        complain("rota call needs the package aiomqtt; pip install 'rota[mqtt]'")
+        raise typer.Exit(WRONG)
+    from scheduler.client import RotaClient  # noqa: PLC0415 - an extra
+
+    try:
+        client = RotaClient(
+            url, node=node, prefix=prefix, username=username, password=password_in(password_file)
+        )
+        terms = {
+            "deadline": read_duration(deadline, from_file=True) / 1e9,
+            "priority": None if priority is None else _priority(priority),
+            "accept": accept,
+        }
+        result = asyncio.run(_ask(client, model, EXAMPLE if file is None else file, terms))
+        _show(result, output)
+    except (RequestError, ConnectionError) as error:
+        complain(f"{model} of {node}: {error}")
+        raise typer.Exit(NO) from error
+    except (ValueError, TypeError, OSError) as error:
+        complain(str(error))
+        raise typer.Exit(WRONG) from error
+
+
+async def _ask(client: RotaClient, model: str, payload: Any, terms: Mapping[str, Any]) -> Any:
+    async with client:
+        began = time.perf_counter()
+        result = await client.infer(model, payload, notify=_tell, **terms)
+        took_ms = (time.perf_counter() - began) * 1e3
+    complain(f"{model} answered in {took_ms:.1f} ms")
+    return result
+
+
+def _tell(notice: Mapping[str, Any]) -> None:
+    complain(str(notice.get("message")))
+
+
+def _show(result: Any, output: Path | None) -> None:
+    if output is None:
+        text = json.dumps(Plain().value(result), indent=2, ensure_ascii=False)
+        Console().print(text, markup=False, highlight=False, soft_wrap=True)
+    elif isinstance(result, np.ndarray):
+        with output.open("wb") as file:
+            np.save(file, result, allow_pickle=False)
+    else:
+        told = result
+        if isinstance(result, dict):
+            told = {k: v.tolist() if isinstance(v, np.ndarray) else v for k, v in result.items()}
+        output.write_text(json.dumps(told, ensure_ascii=False) + "\n", encoding="utf-8")
+
+
+def _priority(text: str) -> int:
+    return read_priority(int(text) if text.isdecimal() else text)
+
+
+def password_in(path: Path | None) -> str | None:
+    """The first line of a password file. Raises OSError and ValueError."""
+    if path is None:
+        return None
+    lines = path.read_text("utf-8").splitlines()
+    return lines[0] if lines else ""

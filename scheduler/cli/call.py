@@ -28,22 +28,6 @@ if TYPE_CHECKING:
 
 Url = Annotated[str, typer.Option(help="The broker, as mqtt://HOST:1883.")]
 Username = Annotated[Optional[str], typer.Option(help="The user at the broker.")]
-File = Annotated[
-    Optional[Path],
-    typer.Argument(
-        metavar="[FILE]",
-        help=".npy, .jpg, .png, .wav or .json (a whole request); or the engine's own example.",
-    ),
-]
-Prefix = Annotated[str, typer.Option(help="What the topics begin with.")]
-Deadline = Annotated[str, typer.Option(help="How long the answer is of use, as 200ms or 5s.")]
-PriorityWord = Annotated[
-    Optional[str], typer.Option(help="0 to 100, higher goes first, or a word as high.")
-]
-Accept = Annotated[str, typer.Option(help="The content type wanted of an array.")]
-Output = Annotated[
-    Optional[Path], typer.Option(help="Write the result: an array as .npy, the rest as JSON.")
-]
 PasswordFile = Annotated[
     Optional[Path], typer.Option(help="A file with the user's password in its first line.")
 ]
@@ -52,13 +36,27 @@ PasswordFile = Annotated[
 def call(  # noqa: PLR0917 - typer reads them by name
     node: Annotated[str, typer.Argument(metavar="NODE", help="The node's name, as rover-1.")],
     model: Annotated[str, typer.Argument(metavar="MODEL", help="One of its models.")],
-    file: File = None,
+    file: Annotated[
+        Optional[Path],
+        typer.Argument(
+            metavar="[FILE]",
+            help=".npy, .jpg, .png, .wav or .json (a whole request); or the engine's own example.",
+        ),
+    ] = None,
     url: Url = "mqtt://localhost:1883",
-    prefix: Prefix = "rota",
-    deadline: Deadline = "10s",
-    priority: PriorityWord = None,
-    accept: Accept = "application/x-npy",
-    output: Output = None,
+    prefix: Annotated[str, typer.Option(help="What the topics begin with.")] = "rota",
+    deadline: Annotated[
+        str, typer.Option(help="How long the answer is of use, as 200ms or 5s.")
+    ] = "10s",
+    priority: Annotated[
+        Optional[str], typer.Option(help="0 to 100, higher goes first, or a word as high.")
+    ] = None,
+    accept: Annotated[
+        str, typer.Option(help="The content type wanted of an array.")
+    ] = "application/x-npy",
+    output: Annotated[
+        Optional[Path], typer.Option(help="Write the result: an array as .npy, the rest as JSON.")
+    ] = None,
     username: Username = None,
     password_file: PasswordFile = None,
 ) -> None:

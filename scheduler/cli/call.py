@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from contextlib import contextmanager
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Optional
@@ -22,7 +23,7 @@ from scheduler.plugin.engine import EXAMPLE
 from scheduler.sink.plain import Plain
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
 
     from scheduler.client import RotaClient
 
@@ -33,16 +34,19 @@ PasswordFile = Annotated[
 ]
 
 
+File = Annotated[
+    Optional[Path],
+    typer.Argument(
+        metavar="[FILE]",
+        help=".npy, .jpg, .png, .wav or .json (a whole request); or the engine's own example.",
+    ),
+]
+
+
 def call(  # noqa: PLR0917 - typer reads them by name
     node: Annotated[str, typer.Argument(metavar="NODE", help="The node's name, as rover-1.")],
     model: Annotated[str, typer.Argument(metavar="MODEL", help="One of its models.")],
-    file: Annotated[
-        Optional[Path],
-        typer.Argument(
-            metavar="[FILE]",
-            help=".npy, .jpg, .png, .wav or .json (a whole request); or the engine's own example.",
-        ),
-    ] = None,
+    file: File = None,
     url: Url = "mqtt://localhost:1883",
     prefix: Annotated[str, typer.Option(help="What the topics begin with.")] = "rota",
     deadline: Annotated[
@@ -70,19 +74,24 @@ def call(  # noqa: PLR0917 - typer reads them by name
         raise typer.Exit(WRONG)
     from scheduler.client import RotaClient  # noqa: PLC0415 - an extra
 
-    try:
-        client = RotaClient(
-            url, node=node, prefix=prefix, username=username, password=password_in(password_file)
-        )
+    with _reported(f"{model} of {node}"):
+        password = password_in(password_file)
+        client = RotaClient(url, node=node, prefix=prefix, username=username, password=password)
         terms = {
             "deadline": read_duration(deadline, from_file=True) / 1e9,
             "priority": None if priority is None else _priority(priority),
             "accept": accept,
         }
-        result = asyncio.run(_ask(client, model, EXAMPLE if file is None else file, terms))
-        _show(result, output)
+        _show(asyncio.run(_ask(client, model, file or EXAMPLE, terms)), output)
+
+
+@contextmanager
+def _reported(who: str) -> Iterator[None]:
+    """Turn what went wrong into a line and an exit status."""
+    try:
+        yield
     except (RequestError, ConnectionError) as error:
-        complain(f"{model} of {node}: {error}")
+        complain(f"{who}: {error}")
         raise typer.Exit(NO) from error
     except (ValueError, TypeError, OSError) as error:
         complain(str(error))

@@ -16,7 +16,7 @@ from scheduler.cli.exit_status import NO, WRONG
 from scheduler.config.mqtt import Mqtt
 
 if TYPE_CHECKING:
-    from scheduler.client.checkup import Checkup
+    from scheduler.client.broker_checkup import BrokerCheckup
 
 
 def doctor_mqtt(
@@ -35,7 +35,7 @@ def doctor_mqtt(
         raise typer.Exit(WRONG)
     from aiomqtt import MqttError  # noqa: PLC0415 - an extra
 
-    from scheduler.client.checkup import examine  # noqa: PLC0415 - an extra
+    from scheduler.client.broker_checkup import examine  # noqa: PLC0415 - an extra
 
     try:
         broker = Mqtt.model_validate({"url": url}).url
@@ -55,7 +55,7 @@ def doctor_mqtt(
         raise typer.Exit(NO)
 
 
-def show(found: Checkup) -> bool:
+def show(found: BrokerCheckup) -> bool:
     """Print a checkup; returns whether all is well."""
     console = Console(highlight=False)
     table = Table(box=None, show_header=False, pad_edge=False)
@@ -70,7 +70,7 @@ def show(found: Checkup) -> bool:
     return not findings
 
 
-def _rows(found: Checkup) -> list[tuple[str, str]]:
+def _rows(found: BrokerCheckup) -> list[tuple[str, str]]:
     limit = found.packet_max_bytes
     rows = [
         ("broker", f"{found.host}:{found.port}, {found.version or 'does not tell its version'}"),

@@ -19,7 +19,7 @@ from scheduler.config.mqtt import Mqtt
 from scheduler.config.priority import read_priority
 from scheduler.config.units import DURATION_MAX_NS
 from scheduler.core.outcome import Reason, ReasonCode
-from scheduler.errors import DeadlineMissed
+from scheduler.errors import DeadlineMissed, ModeRefused, Rejected, ShuttingDown
 from scheduler.runtime.clock import MonotonicClock
 from scheduler.runtime.seconds import span_ns
 from scheduler.transport.answer import decode_answer, to_bytes
@@ -254,8 +254,14 @@ class RotaClient:
         await self.control("unpin", {"model": model})
 
     async def switch(self, mode: str | None) -> Mapping[str, Any]:
-        """Put a mode in force, None for none; returns what that came to, once it is reached."""
-        told: Mapping[str, Any] = await self.control("mode", {"mode": mode})
+        """Put a mode in force, None for none; returns what that came to, once it is reached.
+
+        Raises ModeRefused for one that is not known or cannot be.
+        """
+        try:
+            told: Mapping[str, Any] = await self.control("mode", {"mode": mode})
+        except Rejected as error:
+            raise error if isinstance(error, ShuttingDown) else ModeRefused(error.reason) from None
         return told
 
     async def drain(self, limit: float | None = None) -> bool:

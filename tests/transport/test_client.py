@@ -5,17 +5,20 @@ from __future__ import annotations
 import asyncio
 import io
 import json
+import socket
 
 import anyio
 import numpy as np
 import pytest
 
 from scheduler.client import RotaClient
+from scheduler.core.mode import Mode
 from scheduler.errors import (
     BadInput,
     DeadlineMissed,
     InferenceFailed,
     LeaseRevoked,
+    ModeRefused,
     NeverFits,
     QueueFull,
     Rejected,
@@ -318,6 +321,18 @@ async def test_a_question_waits_for_a_node_that_comes_later(make_node, make_clie
             await eventually(lambda: rota.node_status.get("state") == "online")
 
 
+async def test_what_is_asked_while_the_connection_is_away_goes_out_when_it_is_back(
+    make_node, make_client, eventually
+):
+    node = make_node()
+    async with node.running(), make_client() as rota:
+        await eventually(lambda: rota.node_status.get("state") == "online")
+        rota._exchange._connection._wire._client.socket().shutdown(socket.SHUT_RDWR)
+        await eventually(lambda: not rota.is_connected)
+        assert await rota.infer("echo", 1, deadline=5) == 1
+    assert node.scripts["echo"].runs == [1]
+
+
 # -- leases -----------------------------------------------------------------------------------
 
 
@@ -412,3 +427,16 @@ async def test_control_by_method(make_node, make_client):
         assert await rota.drain(5) is True
         with pytest.raises(ShuttingDown):
             await rota.infer("echo", 1)
+
+
+async def test_a_mode_is_switched_to_or_refused(make_node, make_client):
+    node = make_node(modes=[Mode(name="quiet", disable=("echo",))])
+    async with node.running(), make_client() as rota:
+        assert (await rota.switch("quiet"))["mode"] == "quiet"
+        with pytest.raises(Rejected) as caught:
+            await rota.infer("echo", 1)
+        assert caught.value.reason.code == "model_disabled"
+        with pytest.raises(ModeRefused, match="loud"):
+            await rota.switch("loud")
+        assert (await rota.switch(None))["mode"] is None
+        assert await rota.infer("echo", 1) == 1

@@ -4,7 +4,7 @@ import socket
 
 import pytest
 
-from scheduler.transport.wire import Wire
+from scheduler.transport.wire import QUICK_ACK, Wire, acknowledge_at_once
 
 
 def ignore(*_):
@@ -74,3 +74,30 @@ async def _a_turn_of_the_loop():
 
     await asyncio.sleep(0)
     await asyncio.sleep(0)
+
+
+@pytest.mark.skipif(QUICK_ACK is None, reason="TCP_QUICKACK is Linux's")
+async def test_what_is_read_is_acknowledged_at_once_each_time():
+    class Paho:
+        options = ()
+        reads = 0
+
+        def socket(self):
+            return self
+
+        def setsockopt(self, *option):
+            self.options += (option,)
+
+        def loop_read(self):
+            self.reads += 1
+            return self.reads
+
+    paho = Paho()
+    acknowledge_at_once(paho)
+    for times in (1, 2):
+        assert paho.loop_read() == times
+        assert paho.options == ((socket.IPPROTO_TCP, QUICK_ACK, 1),) * times
+
+
+async def test_a_wire_acknowledges_at_once(wire):
+    assert "loop_read" in vars(wire()._client)

@@ -6,6 +6,7 @@ import asyncio
 import logging
 import os
 import time
+from contextlib import AsyncExitStack
 from dataclasses import dataclass, field
 from statistics import median
 from typing import TYPE_CHECKING, Any
@@ -50,7 +51,7 @@ Trip = tuple[int, str]
 
 
 @dataclass(slots=True, kw_only=True)
-class Checkup:
+class BrokerCheckup:
     """What was found. Times are milliseconds; `trip_ms` is None for what did not come back."""
 
     host: str
@@ -125,23 +126,26 @@ class _Caller(aiomqtt.Client):
 
 async def examine(
     host: str, port: int, *, username: str | None = None, password: str | None = None
-) -> Checkup:
+) -> BrokerCheckup:
     """Examine the broker at `host`. Raises OSError and aiomqtt.MqttError when there is none."""
     began = time.perf_counter()
     _, writer = await asyncio.wait_for(asyncio.open_connection(host, port), TRIP_S)
-    found = Checkup(host=host, port=port, connect_ms=(time.perf_counter() - began) * 1e3)
+    found = BrokerCheckup(host=host, port=port, connect_ms=(time.perf_counter() - began) * 1e3)
     writer.close()
     await writer.wait_closed()
     patient = _Patient(found, username, password)
+    client = patient.client(OURS)
     try:
-        async with patient.client(OURS) as client:
-            found.packet_max_bytes = getattr(client.said, "MaximumPacketSize", None)
-            await patient.look_round(client)
+        await client.__aenter__()
     except aiomqtt.MqttError:
         if not await patient.speaks_3():
             raise
         found.is_mqtt5 = False
         return found
+    async with AsyncExitStack() as stack:
+        stack.push_async_exit(client)
+        found.packet_max_bytes = getattr(client.said, "MaximumPacketSize", None)
+        await patient.look_round(client)
     for qos in (0, 1):
         for way in (PLAIN, PROMPT, OURS):
             found.trip_ms[qos, way] = await patient.trip_ms(qos, way)
@@ -151,7 +155,7 @@ async def examine(
 class _Patient:
     """One broker under examination."""
 
-    def __init__(self, found: Checkup, username: str | None, password: str | None) -> None:
+    def __init__(self, found: BrokerCheckup, username: str | None, password: str | None) -> None:
         self._found = found
         self._login = {"username": username, "password": password}
         self._root = f"rota-doctor/{os.urandom(6).hex()}"
@@ -186,16 +190,22 @@ class _Patient:
         found = self._found
         shared = await client.subscribe(f"$share/rota-doctor/{self._root}/shared", qos=1)
         found.shares = not _is_refused(shared)
-        await client.publish(f"{self._root}/kept", b"x", qos=1, retain=True)
-        await client.subscribe(f"{self._root}/kept")
-        found.retains = await _next(client, RETAINED_S) is not None
-        await client.publish(f"{self._root}/kept", b"", qos=1, retain=True)
-        await client.unsubscribe(f"{self._root}/kept")
+        if getattr(client.said, "RetainAvailable", 1):  # else the broker hangs up on one
+            found.retains = await self._retains(client)
         await client.subscribe("$SYS/broker/version")
         while (message := await _next(client, RETAINED_S)) is not None:
             if str(message.topic) == "$SYS/broker/version":
                 found.version = bytes(message.payload).decode("utf-8", "replace")[:200]
                 return
+
+    async def _retains(self, client: _Caller) -> bool:
+        topic = f"{self._root}/kept"
+        await client.publish(topic, b"x", qos=1, retain=True)
+        await client.subscribe(topic)
+        came = await _next(client, RETAINED_S)
+        await client.publish(topic, b"", qos=1, retain=True)
+        await client.unsubscribe(topic)
+        return came is not None
 
     async def trip_ms(self, qos: int, way: str) -> float | None:
         """The median time from one client to another and back; None when nothing comes back."""

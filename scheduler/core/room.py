@@ -75,7 +75,7 @@ class Room(Refusing):
             return (ReasonCode.WAITS_FOR_MEMORY, "the memory it needs is being freed")
         victims = self.choose(who, deficits, rivals)
         if victims is None:
-            return self._without_victims(who, need, rivals)
+            return self._without_victims(who, need, deficits, rivals)
         better = () if rivals else self._cheaper_soon(who, deficits, victims)
         if better:
             self.wake(who.patient_ns)
@@ -88,7 +88,9 @@ class Room(Refusing):
         names = ", ".join(engine.name for engine in victims)
         return (ReasonCode.WAITS_FOR_MEMORY, f"{names} makes room for {who.name}")
 
-    def _without_victims(self, who: Claimant, need: Need, rivals: tuple[Engine, ...]) -> Blocked:
+    def _without_victims(
+        self, who: Claimant, need: Need, deficits: Mapping[str, int], rivals: tuple[Engine, ...]
+    ) -> Blocked:
         """Nobody can go. If what runs gives back is enough, nobody starts anew in its place."""
         most = larger(need.now, need.later)
         if not rivals and not shortage(most, plus(self.free, self.coming())):
@@ -96,7 +98,7 @@ class Room(Refusing):
             self._keep_groups(who)
             return (ReasonCode.WAITS_FOR_MEMORY, "running work gives back what it needs")
         self.note_refusal(who, need, rivals)
-        return self._cannot(who, self.deficits(who, need))
+        return self._cannot(who, deficits)
 
     def _keep_for(self, who: Claimant, need: Need) -> None:
         self.claim(larger(need.now, need.later))

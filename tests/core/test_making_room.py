@@ -188,42 +188,31 @@ def test_of_engines_that_cost_the_same_the_idle_one_goes_and_not_the_one_that_ru
     assert world.ask("new") == ["unload idle: make_room"]
 
 
-def test_an_engine_that_runs_goes_before_one_that_is_dearer_to_do_without(world):
+def dear_and_cheap(world):
+    """Two engines in memory, of which the cheaper runs, and no room for a third."""
     world.model("dear", 400, priority=90)
     world.model("cheap", 400, priority=50)
     world.model("new", 400, priority=60)
     world.bring("dear", "cheap")
     world.ask("cheap")
+
+
+def test_an_engine_that_runs_goes_before_one_that_is_dearer_to_do_without(world):
+    dear_and_cheap(world)
     assert world.ask("new") == []
     assert world.ask("cheap") == []
     assert world.waits_for(5) == "waits_for_turn"
     assert world.ended() == ["finish 3 completed", "unload cheap: make_room"]
 
 
-def test_but_not_when_its_run_would_take_too_long_for_the_deadline(world):
-    world.model("dear", 400, priority=90)
-    world.model("cheap", 400, priority=50)
-    world.model("new", 400, priority=60)
-    world.bring("dear", "cheap")
-    world.ask("cheap")
+@pytest.mark.parametrize(("deadline", "decided"), [(399, ["unload dear: make_room"]), (401, [])])
+def test_but_not_when_its_run_would_take_too_long_for_the_deadline(world, deadline, decided):
+    dear_and_cheap(world)
     world.at(500)
     world.ended()  # it takes half a second
     world.ask("cheap")
     world.at(600)
-    assert world.ask("new", deadline=399) == ["unload dear: make_room"]
-
-
-def test_and_it_does_when_the_run_ends_just_in_time(world):
-    world.model("dear", 400, priority=90)
-    world.model("cheap", 400, priority=50)
-    world.model("new", 400, priority=60)
-    world.bring("dear", "cheap")
-    world.ask("cheap")
-    world.at(500)
-    world.ended()
-    world.ask("cheap")
-    world.at(600)
-    assert world.ask("new", deadline=401) == []
+    assert world.ask("new", deadline=deadline) == decided
 
 
 def test_a_running_engine_is_preferred_to_a_held_one(world):

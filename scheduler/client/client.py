@@ -23,7 +23,7 @@ from scheduler.errors import DeadlineMissed, ModeRefused, Rejected, ShuttingDown
 from scheduler.runtime.clock import MonotonicClock
 from scheduler.runtime.seconds import span_ns
 from scheduler.transport.answer import decode_answer, to_bytes
-from scheduler.transport.connection import Link
+from scheduler.transport.link import Link
 from scheduler.transport.payload import JSON, NPY
 from scheduler.transport.refusal import Refusal
 from scheduler.transport.topics import Topics

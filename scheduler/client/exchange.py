@@ -21,7 +21,8 @@ import anyio
 from scheduler.client.question import OnNotice, Question
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.errors import DeadlineMissed, RequestError, ShuttingDown
-from scheduler.transport.connection import Connection, Link
+from scheduler.transport.connection import Connection
+from scheduler.transport.link import Link
 from scheduler.transport.outbox import REFUSED
 from scheduler.transport.presence import read_status
 from scheduler.transport.refusal import Refusal, RefusalCode, too_large

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import aiomqtt
@@ -12,12 +11,12 @@ import anyio
 
 from scheduler.runtime.clock import Clock
 from scheduler.transport.backoff import Backoff
+from scheduler.transport.link import Link, close, connect
 from scheduler.transport.message import Message
 from scheduler.transport.outbox import REFUSED, Letter, OnTold, Outbox
-from scheduler.transport.wire import Wire
 
 if TYPE_CHECKING:
-    from ssl import SSLContext
+    from scheduler.transport.wire import Wire
 
 TAKEN_OVER = 0x8E
 """MQTT 5's reason code of a session that another connection took over."""
@@ -27,29 +26,6 @@ SUCCESS = 0
 FAREWELL_S = 1.0
 
 _log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Link:
-    """Where the broker is and who we are to it.
-
-    With a `window`, messages at QoS 1 are acknowledged by their receipts, and the broker sends so
-    many before. Without, each is acknowledged as it is read.
-    """
-
-    host: str
-    port: int
-    client_id: str
-    keepalive_s: int = 8
-    session_expiry_s: int = 30
-    packet_max_bytes: int = 2**28 - 1
-    tls: SSLContext | None = None
-    username: str | None = None
-    password: str | None = None
-    window: int | None = None
-
-    def __str__(self) -> str:
-        return f"{self.host}:{self.port} as {self.client_id}"
 
 
 class Connection:
@@ -147,8 +123,7 @@ class Connection:
         """Serve one connection; returns why it could not be made, or ended."""
         wire = self._make_wire()
         try:
-            with anyio.CancelScope(shield=True):  # a cancelled connect would go on in its thread
-                await wire.connect()
+            await connect(wire)
         except (aiomqtt.MqttError, OSError) as error:
             return error
         try:
@@ -162,7 +137,7 @@ class Connection:
         finally:
             self._went_down()
             with anyio.CancelScope(shield=True), anyio.move_on_after(FAREWELL_S):
-                await _close(wire)
+                await close(wire)
         raise AssertionError("`lost` only ends by raising")
 
     async def _subscribe(self, wire: Wire) -> None:
@@ -188,22 +163,11 @@ class Connection:
             _log.warning("the subscriptions at %s did not change: %s", self._link, error)
 
     def _make_wire(self) -> Wire:
-        link = self._link
-        return Wire(
-            link.host,
-            link.port,
-            client_id=link.client_id,
+        return self._link.wire(
             on_message=self._on_message,
             on_published=self._published,
-            keepalive_s=link.keepalive_s,
-            session_expiry_s=link.session_expiry_s,
-            packet_max_bytes=link.packet_max_bytes,
             will=None if self._will is None else self._will(),
-            tls=link.tls,
-            username=link.username,
-            password=link.password,
             resumes=self._has_been_up,
-            window=link.window,
         )
 
     def _went_up(self, wire: Wire) -> None:
@@ -247,13 +211,6 @@ class Connection:
         if fault != self.fault:
             self.fault = fault
             _log.log(logging.ERROR if has_rival else logging.WARNING, "%s", fault)
-
-
-async def _close(wire: Wire) -> None:
-    try:
-        await wire.close()
-    except (aiomqtt.MqttError, OSError, ValueError) as error:
-        _log.debug("the broker was gone before we could take leave: %s", error)
 
 
 def _reason_code(error: BaseException | None) -> int | None:

@@ -17,10 +17,11 @@ import anyio
 
 from scheduler.core.engine import EngineState
 from scheduler.core.model import SECOND_NS
-from scheduler.transport.connection import Connection, Link
+from scheduler.transport.connection import Connection
 from scheduler.transport.fleet_topics import FleetTopics
 from scheduler.transport.heir import NOBODY, Heir
 from scheduler.transport.journey import HAD_NO_ROOM, HOPS_MAX, handed_on, not_again, path_of
+from scheduler.transport.link import Link
 from scheduler.transport.member import GONE, Members, Record, read_record
 from scheduler.transport.message import Message
 from scheduler.transport.outbox import REFUSED

@@ -16,14 +16,14 @@ from typing import TYPE_CHECKING
 import aiomqtt
 import anyio
 
+from scheduler.transport.link import Link, close, connect
 from scheduler.transport.message import Message
 from scheduler.transport.outbox import REFUSED
-from scheduler.transport.wire import Wire
 
 if TYPE_CHECKING:
-    from scheduler.transport.connection import Link
     from scheduler.transport.fleet_topics import FleetTopics
     from scheduler.transport.member import Record
+    from scheduler.transport.wire import Wire
 
 NOBODY = 0x10
 """MQTT 5's reason code of a message that no subscription matches."""
@@ -57,22 +57,9 @@ class Heir:
         self._wire = self._make_wire(resumes=True)
 
     def _make_wire(self, *, resumes: bool) -> Wire:
-        link = self._link
-        return Wire(
-            link.host,
-            link.port,
-            client_id=link.client_id,
-            on_message=self._take,
-            on_published=self._published,
-            keepalive_s=link.keepalive_s,
-            session_expiry_s=link.session_expiry_s if resumes else 0,
-            packet_max_bytes=link.packet_max_bytes,
-            will=None,
-            tls=link.tls,
-            username=link.username,
-            password=link.password,
-            resumes=resumes,
-            window=link.window,
+        expiry_s = self._link.session_expiry_s if resumes else 0
+        return replace(self._link, session_expiry_s=expiry_s).wire(
+            on_message=self._take, on_published=self._published, will=None, resumes=resumes
         )
 
     async def run(self) -> bool:
@@ -89,7 +76,7 @@ class Heir:
 
     async def _empty(self) -> None:
         wire, own = self._wire, self._topics.own(self._gone.member)
-        await _connect(wire)
+        await connect(wire)
         try:
             await wire.unlisten((*self._topics.shared(self._gone.models), *own[:-1]))
             await wire.listen(own[-1:])
@@ -99,7 +86,7 @@ class Heir:
                     await self._turn.wait()
         finally:
             with anyio.CancelScope(shield=True):
-                await _close(wire)
+                await close(wire)
 
     @property
     def _is_empty(self) -> bool:
@@ -109,8 +96,8 @@ class Heir:
     async def _end_session(self) -> None:
         """A session that begins anew and ends with its connection leaves nothing."""
         wire = self._make_wire(resumes=False)
-        await _connect(wire)
-        await _close(wire)
+        await connect(wire)
+        await close(wire)
 
     def _take(self, message: Message) -> None:
         address = self._topics.read(message.topic)
@@ -151,15 +138,3 @@ class Heir:
     def _look(self) -> None:
         if self._is_empty:
             self._turn.set()
-
-
-async def _connect(wire: Wire) -> None:
-    with anyio.CancelScope(shield=True):  # a cancelled connect would go on in its thread
-        await wire.connect()
-
-
-async def _close(wire: Wire) -> None:
-    try:
-        await wire.close()
-    except (aiomqtt.MqttError, OSError, ValueError) as error:
-        _log.debug("the broker was gone before we could take leave: %s", error)

@@ -21,12 +21,13 @@ import anyio
 
 from scheduler.runtime.clock import Clock, MonotonicClock
 from scheduler.transport.board import Board
-from scheduler.transport.connection import Connection, Link
+from scheduler.transport.connection import Connection
 from scheduler.transport.control import Control
 from scheduler.transport.fleet import Fleet
 from scheduler.transport.fleet_topics import records
 from scheduler.transport.hands import Hands
 from scheduler.transport.leases import RUNS_PER_SECOND, Leases
+from scheduler.transport.link import Link
 from scheduler.transport.member import CLIENT_ID_END
 from scheduler.transport.orders import OrderDesk
 from scheduler.transport.presence import STALLED_NS, Presence
@@ -36,11 +37,14 @@ from scheduler.transport.security import Credentials, read_credentials
 from scheduler.transport.topics import ReplyRule, Topics
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from scheduler.config.mqtt import Mqtt
+    from scheduler.core.snapshot import Snapshot
     from scheduler.runtime.runtime import Runtime
     from scheduler.trace.flight import FlightRecorder
     from scheduler.transport.message import Message
-from scheduler.transport.news import News
+    from scheduler.transport.news import News
 
 SECOND_NS = 1_000_000_000
 
@@ -80,8 +84,7 @@ class MqttTransport:
         self._presence = Presence(
             self._topics.status,
             self.session,
-            faults=self._faults,
-            facts=lambda: _facts(config, node, runtime.snapshot().mode),
+            says=lambda: self._says(config, node),
         )
         link = _link(config, node, self.session, credentials or read_credentials(config))
         self._connect(config, link, clock)
@@ -228,14 +231,19 @@ class MqttTransport:
         self._presence.came_up()
         self._board.came_up()
 
-    def _faults(self) -> list[str]:
+    def _says(self, config: Mqtt, node: str) -> tuple[list[str], Mapping[str, str | int | None]]:
+        """What keeps the node from serving, and what its status says beside that."""
+        snapshot = self._runtime.snapshot()
+        return self._faults(snapshot), _facts(config, node, snapshot.mode)
+
+    def _faults(self, snapshot: Snapshot) -> list[str]:
         """What keeps the node from serving, each as a sentence."""
         faults = []
         if not self.requests.is_up:
             faults.append("requests are not subscribed to yet")
         if self.fleet is not None and not self.fleet.connection.is_up:
             faults.append(f"requests to the fleet {self.fleet.name} are not subscribed to yet")
-        if self._runtime.snapshot().draining:
+        if snapshot.draining:
             faults.append("it drains: nothing new is taken on")
         elif self._runtime.oldest_runnable_ns() > STALLED_NS:
             faults.append("the scheduler does not get on; see the node's log")

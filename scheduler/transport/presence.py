@@ -29,20 +29,21 @@ _log = logging.getLogger(__name__)
 
 
 class Presence:
-    """Publishes the status. `faults` says what keeps the node from serving, each as a sentence."""
+    """Publishes the status.
+
+    `says` returns what keeps the node from serving, each as a sentence, and what else is told.
+    """
 
     def __init__(
         self,
         topic: str,
         session: str,
         *,
-        faults: Callable[[], list[str]],
-        facts: Callable[[], Mapping[str, Any]],
+        says: Callable[[], tuple[list[str], Mapping[str, Any]]],
     ) -> None:
         self._topic = topic
         self._session = session
-        self._faults = faults
-        self._facts = facts
+        self._says = says
         self._incarnation = 0
         self._connection: Connection | None = None
         self._published: bytes | None = None
@@ -55,7 +56,7 @@ class Presence:
     def will(self) -> Message:
         """The will of the next connection."""
         self._incarnation += 1
-        return self._message("offline", why=["the connection broke"])
+        return self._message("offline", ["the connection broke"], self._says()[1])
 
     def came_up(self) -> None:
         """There is a connection again: say so, whatever was said before."""
@@ -64,15 +65,15 @@ class Presence:
 
     def refresh(self) -> None:
         """Publish the status if it has changed."""
-        faults = self._faults()
-        message = self._message("degraded" if faults else "online", why=faults)
+        faults, facts = self._says()
+        message = self._message("degraded" if faults else "online", faults, facts)
         if message.payload != self._published:
             self._published = message.payload
             self._send(message)
 
     def leave(self) -> None:
         """Say that we go."""
-        self._send(self._message("offline", why=["the node was stopped"]))
+        self._send(self._message("offline", ["the node was stopped"], self._says()[1]))
 
     def take(self, message: Message) -> None:
         """Read what stands on the status topic, which others may write as well. Never raises."""
@@ -96,13 +97,13 @@ class Presence:
                 self._topic.rpartition("/")[0],
             )
 
-    def _message(self, state: str, why: list[str]) -> Message:
+    def _message(self, state: str, why: list[str], facts: Mapping[str, Any]) -> Message:
         told = {"state": state, "session": self._session, "incarnation": self._incarnation}
         if why:
             told["why"] = why
         return Message(
             topic=self._topic,
-            payload=to_bytes({**told, **self._facts()}),
+            payload=to_bytes({**told, **facts}),
             qos=1,
             retain=True,
             content_type=JSON,

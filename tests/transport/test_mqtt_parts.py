@@ -304,7 +304,7 @@ class Line:
 
 def presence(session="s1"):
     line, faults = Line(), []
-    there = Presence("rota/n/status", session, faults=lambda: list(faults), facts=dict)
+    there = Presence("rota/n/status", session, says=lambda: (list(faults), {}))
     there.speak_through(line)
     return there, line, faults
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import time
+from collections import defaultdict
 
 import anyio
 import pytest
@@ -136,7 +137,7 @@ async def test_an_order_passes_a_thousand_frames_a_second(
     node.add("spare")
     frame = json.dumps({"payload": "x" * 6000})
     flood = ["-t", node.infer(), "-m", frame, "--repeat", "100000", "--repeat-delay", "0.001"]
-    taken, passed = [], []
+    taken, passed = [], defaultdict(list)
     take = node.transport.request_desk.take
     node.transport.request_desk.take = lambda message: (taken.append(1), take(message))
     command = ["mosquitto_pub", "-V", "5", "-p", str(broker.port), *flood]
@@ -147,10 +148,12 @@ async def test_an_order_passes_a_thousand_frames_a_second(
             said = b"" if verb == "status" else b"spare"
             robot.send(f"rota/n1/control/{verb}", said, ResponseTopic="reply/me")
             assert "error" not in await robot.next_json()
-            passed.append(len(taken) - before)
+            passed[verb].append(len(taken) - before)
             more = len(taken) + 20
             await eventually(lambda more=more: len(taken) > more)
         flooding.kill()
         assert node.transport.requests.losses == 0
     # In line with the frames an order would have to wait for the hundreds that are on their way.
-    assert sorted(passed)[len(passed) // 2] < 100
+    assert sorted(passed["status"])[len(passed["status"]) // 2] < 100
+    # Loading and unloading collect garbage, and a test's process has much of it.
+    assert max(passed["load"] + passed["unload"]) < 1000

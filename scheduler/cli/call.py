@@ -76,7 +76,9 @@ def call(  # noqa: PLR0917 - typer reads them by name
 
     with _reported(f"{model} of {node}"):
         password = password_in(password_file)
-        client = RotaClient(url, node=node, prefix=prefix, username=username, password=password)
+        client = RotaClient(
+            url, node=node, prefix=prefix, username=username, password=password, connect=0
+        )
         terms = {
             "deadline": read_duration(deadline, from_file=True) / 1e9,
             "priority": None if priority is None else _priority(priority),

@@ -54,7 +54,8 @@ class RotaClient:
     what is open under the same id, which the node answers once. At most `in_flight` requests are
     under way, further ones wait for their turn. Every method raises the classes that `Runtime`
     does; `DeadlineMissed` also when there is no answer for `patience` seconds where no deadline was
-    given. It needs asyncio.
+    given. To be entered it tries for `connect` seconds to reach the broker, with 0 once. It needs
+    asyncio.
     """
 
     def __init__(

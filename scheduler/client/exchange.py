@@ -59,7 +59,8 @@ class Exchange:
         self._watchers: dict[bytes, Callable[[Message], None]] = {}
         session = os.urandom(6).hex()
         self._ids = (f"{session}-{number}" for number in count(1))
-        self._up = asyncio.Event()
+        self._tries_once = False
+        self._opened: asyncio.Future[bool] | None = None
         self._scope = anyio.CancelScope()
         self._running: asyncio.Task[None] | None = None
         self._connection = Connection(
@@ -68,6 +69,7 @@ class Exchange:
             on_message=self._take,
             clock=clock,
             on_up=self._came_up,
+            on_failure=self._failed,
         )
 
     # -- the connection ---------------------------------------------------------------------
@@ -78,11 +80,15 @@ class Exchange:
         return self._connection.is_up
 
     async def open(self, limit_s: float) -> None:
-        """Connect. Raises ConnectionError when that takes longer than `limit_s`."""
-        self._running = asyncio.get_running_loop().create_task(self._stay())
-        with anyio.move_on_after(limit_s):
-            await self._up.wait()
-        if not self._up.is_set():
+        """Connect, trying again for `limit_s`; with 0 it tries once. Raises ConnectionError."""
+        loop = asyncio.get_running_loop()
+        self._tries_once = not limit_s
+        self._opened = loop.create_future()
+        self._running = loop.create_task(self._stay())
+        is_open = False
+        with anyio.move_on_after(limit_s or None):
+            is_open = await self._opened
+        if not is_open:
             await self.close()
             fault = self._connection.fault or "the broker does not answer"
             raise ConnectionError(f"{fault}; is it there, and is the address right?")
@@ -101,8 +107,16 @@ class Exchange:
             await self._connection.run()
 
     def _came_up(self) -> None:
-        self._up.set()
+        self._settle(is_open=True)
         self._send_again()
+
+    def _failed(self) -> None:
+        if self._tries_once:
+            self._settle(is_open=False)
+
+    def _settle(self, *, is_open: bool) -> None:
+        if self._opened is not None and not self._opened.done():
+            self._opened.set_result(is_open)
 
     def _send_again(self) -> None:
         """Send what is open: what was lost with a connection, a broker or a node is not told."""

@@ -33,7 +33,8 @@ class Connection:
 
     The session is resumed, so what the broker took for us in between comes then. `on_message` gets
     every message in the call that reads it: it must be quick, and never raise. `will` is asked for
-    anew for each connection.
+    anew for each connection. `on_failure` is called when none could be made, or one has ended, with
+    `fault` saying why.
     """
 
     def __init__(
@@ -44,6 +45,7 @@ class Connection:
         on_message: Callable[[Message], None],
         clock: Clock,
         on_up: Callable[[], None] | None = None,
+        on_failure: Callable[[], None] | None = None,
         will: Callable[[], Message] | None = None,
         backoff: Backoff | None = None,
     ) -> None:
@@ -54,6 +56,7 @@ class Connection:
         self._held: tuple[str, ...] = ()
         self._on_message = on_message
         self._on_up = on_up
+        self._on_failure = on_failure
         self._will = will
         self._clock = clock
         self._backoff = backoff or Backoff()
@@ -117,6 +120,8 @@ class Connection:
             lasted_s = None if self._up_ns is None else (self._clock.now_ns() - self._up_ns) / 1e9
             delay_s = self._backoff.delay_s(lasted_s, taken_over=_reason_code(error) == TAKEN_OVER)
             self._tell(error)
+            if self._on_failure is not None:
+                self._on_failure()
             await anyio.sleep(delay_s)
 
     async def _connect_once(self) -> Exception:
@@ -207,10 +212,10 @@ class Connection:
             )
         else:
             cause = error.__cause__ or error
-            fault = f"no connection to the broker {self._link}: {cause}; trying again"
+            fault = f"no connection to the broker {self._link}: {cause}"
         if fault != self.fault:
             self.fault = fault
-            _log.log(logging.ERROR if has_rival else logging.WARNING, "%s", fault)
+            _log.log(logging.ERROR if has_rival else logging.WARNING, "%s; trying again", fault)
 
 
 def _reason_code(error: BaseException | None) -> int | None:

@@ -10,6 +10,7 @@ import socket
 import anyio
 import numpy as np
 import pytest
+from anyio import to_thread
 
 from scheduler.client import RotaClient
 from scheduler.core.mode import Mode
@@ -194,6 +195,18 @@ async def test_no_broker_is_a_connection_error_with_the_address(make_broker, mak
     with pytest.raises(ConnectionError, match=rf"127\.0\.0\.1:{broker.port}"):
         async with make_client(on=broker, connect=0.3):
             pass
+
+
+async def test_a_client_may_try_once_or_wait_for_its_broker(make_broker, make_client):
+    broker = make_broker(name="late")
+    broker.kill()
+    with anyio.fail_after(5), pytest.raises(ConnectionError):
+        async with make_client(on=broker, connect=0):
+            pass
+    async with anyio.create_task_group() as beside:
+        beside.start_soon(to_thread.run_sync, broker.start)
+        async with make_client(on=broker, connect=30) as rota:
+            assert rota.is_connected
 
 
 async def test_no_node_is_a_missed_deadline_that_says_so(make_client):

@@ -6,12 +6,17 @@ import json
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from anyio import to_thread
+from typer.testing import CliRunner
 
+from scheduler.cli.app import app
+from scheduler.client import broker_checkup
 from scheduler.client.broker_checkup import OURS, PLAIN, PROMPT, BrokerCheckup, examine
+from scheduler.transport.backoff import Backoff
 
 WAYS = (PLAIN, PROMPT, OURS)
 
@@ -29,6 +34,11 @@ async def rota(*words):
         )
 
     return await to_thread.run_sync(run)
+
+
+def here(*words):
+    """The command in this process, where no node is in its way."""
+    return CliRunner().invoke(app, [str(word) for word in words])
 
 
 @pytest.fixture
@@ -67,27 +77,48 @@ async def test_a_result_is_written_whole(make_node, call, tmp_path):
     assert np.array_equal(np.load(tmp_path / "out.npy"), np.arange(5000))
 
 
-async def test_no_is_1_and_wrong_usage_is_2(make_node, call, tmp_path):
+async def test_a_refusal_ends_with_1(make_node, call):
     node = make_node()
-    (tmp_path / "notes.txt").write_text("x")
     async with node.running():
         refused = await call("n1", "nobody")
-        assert (refused.returncode, "nobody" in refused.stderr) == (1, True)
-        for words in (
-            ("n1", "echo", tmp_path / "notes.txt"),
-            ("n1", "echo", tmp_path / "none.npy"),
-            ("n1", "echo", "--deadline", "soon"),
-            ("n1", "echo", "--priority", "urgent"),
-        ):
-            wrong = await call(*words)
-            assert (wrong.returncode, wrong.stdout) == (2, ""), wrong.stderr
-            assert "Traceback" not in wrong.stderr
-    elsewhere = await rota("call", "n1", "echo", "--url", "http://127.0.0.1:9")
-    assert elsewhere.returncode == 2
-    closed = await rota("call", "n1", "echo", "--url", "mqtt://127.0.0.1:9")
-    assert (closed.returncode, "127.0.0.1:9" in closed.stderr) == (1, True)
-    silent = await call("n9", "echo", "--deadline", "100ms")
-    assert (silent.returncode, "rota/n9/status" in silent.stderr) == (1, True)
+    assert (refused.returncode, "nobody" in refused.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("n1", "echo", "notes.txt"), "notes.txt"),
+        (("n1", "echo", "none.npy"), "none.npy"),
+        (("n1", "echo", "--deadline", "soon"), "soon"),
+        (("n1", "echo", "--priority", "urgent"), "urgent"),
+    ],
+)
+def test_wrong_usage_ends_with_2(broker, tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    Path("notes.txt").write_text("x")
+    wrong = here("call", *words, "--url", f"mqtt://127.0.0.1:{broker.port}")
+    assert (wrong.exit_code, wrong.stdout, said in wrong.stderr) == (2, "", True), wrong.output
+
+
+def test_what_is_no_broker_is_wrong_usage():
+    assert here("call", "n1", "echo", "--url", "http://127.0.0.1:9").exit_code == 2
+
+
+def test_where_nothing_listens_it_ends_at_once(broker, monkeypatch):
+    """It never tries a second time: whoever types a command is there to do that."""
+    broker.kill()
+    tries = []
+    monkeypatch.setattr(Backoff, "delay_s", lambda *_, **__: tries.append(1) or 0.2)
+    closed = here("call", "n1", "echo", "--url", f"mqtt://127.0.0.1:{broker.port}")
+    assert (closed.exit_code, f"127.0.0.1:{broker.port}" in closed.stderr) == (1, True)
+    assert "refused" in closed.stderr
+    assert len(tries) == 1
+
+
+def test_a_node_that_is_not_there_is_named(broker):
+    url = f"mqtt://127.0.0.1:{broker.port}"
+    silent = here("call", "n9", "echo", "--deadline", "100ms", "--url", url)
+    assert (silent.exit_code, "rota/n9/status" in silent.stderr) == (1, True)
 
 
 # -- the broker -------------------------------------------------------------------------------
@@ -104,7 +135,8 @@ async def test_a_broker_is_measured_and_tried(make_broker):
     assert all(ms is not None and ms > 0 for ms in found.trip_ms.values())
 
 
-async def test_what_a_broker_does_not_allow_is_found(make_broker):
+async def test_what_a_broker_does_not_allow_is_found(make_broker, monkeypatch):
+    monkeypatch.setattr(broker_checkup, "TRIPS", 2)
     broker = make_broker("retain_available false", name="plain")
     found = await examine("127.0.0.1", broker.port)
     assert not found.retains
@@ -115,11 +147,13 @@ async def test_the_command_prints_it_and_says_whether_all_is_well(broker):
     done = await rota("doctor", "mqtt", f"mqtt://127.0.0.1:{broker.port}")
     assert done.returncode == ("to mend" in done.stdout), done.stderr
     assert "QoS 1 round trip, as Rota does" in done.stdout
-    wrong = await rota("doctor", "mqtt", "http://x")
-    assert wrong.returncode == 2
+
+
+def test_without_a_broker_there_is_nothing_to_measure(broker):
+    assert here("doctor", "mqtt", "http://x").exit_code == 2
     broker.kill()
-    gone = await rota("doctor", "mqtt", f"mqtt://127.0.0.1:{broker.port}")
-    assert (gone.returncode, "no broker at" in gone.stderr) == (1, True)
+    gone = here("doctor", "mqtt", f"mqtt://127.0.0.1:{broker.port}")
+    assert (gone.exit_code, "no broker at" in gone.stderr) == (1, True)
 
 
 QUICK = dict.fromkeys(((qos, way) for qos in (0, 1) for way in WAYS), 0.5)

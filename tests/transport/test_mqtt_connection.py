@@ -11,6 +11,8 @@ import anyio
 import pytest
 from anyio import to_thread
 
+from scheduler.transport import backoff
+
 POISON = "\ufeffvalue"
 
 
@@ -259,8 +261,9 @@ async def test_stopping_does_not_wait_for_a_broker_that_is_away(make_broker, mak
 
 
 async def test_what_a_session_kept_is_stale_and_costs_nothing_but_orders_come_through(
-    broker, make_node, make_robot, eventually
+    broker, make_node, make_robot, eventually, monkeypatch
 ):
+    monkeypatch.setattr(backoff, "MOST_S", 0.1)
     robot = make_robot("reply/me")
     async with Tunnel(broker.port).open() as tunnel:
         node = make_node("a", "b", "c", "d", "spare", url=f"mqtt://127.0.0.1:{tunnel.port}")

@@ -12,6 +12,7 @@ import anyio
 import pytest
 from paho.mqtt import client as paho
 
+from scheduler.transport import backoff
 from scheduler.transport.heir import NOBODY
 from scheduler.transport.member import GONE, Record
 
@@ -257,8 +258,9 @@ def cut_for_good(node):
 
 
 async def test_what_is_delivered_again_after_a_cut_is_run_once_and_acknowledged(
-    make_fleet, make_robot, eventually
+    make_fleet, make_robot, eventually, monkeypatch
 ):
+    monkeypatch.setattr(backoff, "RIVAL_CLOSES", 100)  # the third cut would be waited for
     robot = make_robot("reply/me")
     async with make_fleet("n1") as (node,):
         fleet, seen = node.transport.fleet, node.transport.fleet.desk.remembered

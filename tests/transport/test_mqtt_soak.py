@@ -20,7 +20,7 @@ import pytest
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
-SECONDS = float(os.environ.get("SOAK_SECONDS", "15"))
+SECONDS = float(os.environ.get("SOAK_SECONDS", "10"))
 CLIENTS = 50
 BAD, CUT, LEFT_UNREAD = 0.05, 0.5, 0.2
 SIZES = [8, 8, 8, 200, 2_000, 20_000, 75_000]

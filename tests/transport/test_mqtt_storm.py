@@ -16,7 +16,7 @@ from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
 SEED = 20
-MESSAGES = int(os.environ.get("ROTA_STORM", "8000"))
+MESSAGES = int(os.environ.get("ROTA_STORM", "5000"))
 
 TOPICS = [
     "models/echo/infer",

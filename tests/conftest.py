@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+
 import pytest
 from hypothesis import settings
 
@@ -17,3 +19,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         action="store_true",
         help="write what the scenarios of tests/scenarios come to now into their files",
     )
+
+
+def pytest_collection_finish() -> None:
+    """What all imports have made stays: engines collect garbage as they come and go."""
+    gc.collect()
+    gc.freeze()

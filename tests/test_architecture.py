@@ -88,7 +88,7 @@ OPEN_TO_PLUGINS = {
 
 PURE = {
     *("__future__", "bisect", "collections", "dataclasses", "enum", "functools", "graphlib"),
-    *("heapq", "itertools", "math", "operator", "typing"),
+    *("heapq", "itertools", "math", "msgspec", "operator", "typing"),
 }
 """What the core may import beside itself: nothing that knows the time, the machine or chance."""
 NOT_IN_CORE = {"open", "input", "print", "eval", "exec", "id", "hash", "globals", "__import__"}

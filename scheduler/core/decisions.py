@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Union
 
+from msgspec import field
+
 from scheduler.core.outcome import Outcome, Reason
-from scheduler.core.value import value
+from scheduler.core.value import Tagged, Value
 
 
-@dataclass(frozen=True, slots=True)
-class EngineRef:
+class EngineRef(Value, frozen=True):
     """One load of one model: late news of an old instance can never touch a newer one."""
 
     model: str
     instance: int
 
 
-@dataclass(frozen=True, slots=True)
-class LoadEngine:
+class LoadEngine(Tagged, frozen=True):
     """Load it. Ends in EngineLoaded, EngineLoadFailed or EngineLost of the same instance.
 
     `variant` and `device` name the form that it is to take; empty where there is no choice.
@@ -33,8 +32,7 @@ class LoadEngine:
     ahead: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class UnloadEngine:
+class UnloadEngine(Tagged, frozen=True):
     """Unload it; nobody holds it. Ends in EngineUnloaded (or EngineLost) of the same instance."""
 
     model: str
@@ -42,8 +40,7 @@ class UnloadEngine:
     reason: Reason
 
 
-@value(frozen=True, slots=True)
-class GrantLease:
+class GrantLease(Tagged, frozen=True):
     """These requests may use these engines. Ends in LeaseEnded.
 
     A lease of runs (`holds` false) is executed at once: one `infer` call with the requests as its
@@ -59,16 +56,14 @@ class GrantLease:
     in_turn: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class RevokeLease:
+class RevokeLease(Tagged, frozen=True):
     """Stop as soon as you can. Has no answer of its own: it hastens the lease's LeaseEnded."""
 
     lease_id: int
     reason: Reason
 
 
-@value(frozen=True, slots=True)
-class FinishRequest:
+class FinishRequest(Tagged, frozen=True):
     """The request has ended. Exactly one per request; every outcome but completed has a reason."""
 
     request_id: int
@@ -76,8 +71,7 @@ class FinishRequest:
     reason: Reason | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class RaiseAlarm:
+class RaiseAlarm(Tagged, frozen=True):
     """Tell a person: something is not as declared. Asks for nothing, answered by nothing.
 
     `more_bytes` are how many more of each pool would end it, where that is known.
@@ -88,8 +82,7 @@ class RaiseAlarm:
     more_bytes: Mapping[str, int] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class SwitchMode:
+class SwitchMode(Tagged, frozen=True):
     """The mode is this one from now on, None for none. Ends in AnnounceMode, or in another switch.
 
     `unloads` are the models that go for it and `loads` those that come, in that order. All of it
@@ -105,16 +98,14 @@ class SwitchMode:
     samples: int = 0
 
 
-@dataclass(frozen=True, slots=True)
-class RefuseMode:
+class RefuseMode(Tagged, frozen=True):
     """That mode cannot be, and nothing has changed."""
 
     mode: str | None
     reason: Reason
 
 
-@dataclass(frozen=True, slots=True)
-class AnnounceMode:
+class AnnounceMode(Tagged, frozen=True):
     """All that a switch asked for is done, but for the models `missing`, which have failed."""
 
     mode: str | None

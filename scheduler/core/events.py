@@ -3,63 +3,57 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from typing import Union
+
+from msgspec import field
 
 from scheduler.core.mode import Mode
 from scheduler.core.model import ModelSpec
 from scheduler.core.outcome import Outcome
 from scheduler.core.request import Request
-from scheduler.core.value import value
+from scheduler.core.value import Tagged, Value
 
 
-@dataclass(frozen=True, slots=True)
-class Measurement:
+class Measurement(Value, frozen=True):
     """Bytes an engine was seen to hold; unreliable when others moved memory meanwhile."""
 
     bytes: int
     reliable: bool = True
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRegistered:
+class ModelRegistered(Tagged, frozen=True):
     """A model was added. Its name must be new."""
 
     spec: ModelSpec
 
 
-@dataclass(frozen=True, slots=True)
-class ModelRemoved:
+class ModelRemoved(Tagged, frozen=True):
     """A model was taken away: its waiting requests are refused, its engine unloads when idle."""
 
     model: str
 
 
-@dataclass(frozen=True, slots=True)
-class PinChanged:
+class PinChanged(Tagged, frozen=True):
     """Somebody pinned a model (never evict; load it now) or took the pin away."""
 
     model: str
     pinned: bool
 
 
-@dataclass(frozen=True, slots=True)
-class ModeChanged:
+class ModeChanged(Tagged, frozen=True):
     """Somebody asked for another mode, or for none. It is refused, or in force at once."""
 
     mode: Mode | None
 
 
-@dataclass(frozen=True, slots=True)
-class BudgetChanged:
+class BudgetChanged(Tagged, frozen=True):
     """The bytes of a pool that may be used have changed."""
 
     pool: str
     budget_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
-class MemorySampled:
+class MemorySampled(Tagged, frozen=True):
     """The machine was asked about a pool. None means unknown, which is never 0.
 
     `available_bytes` is what could still be allocated (page cache counts) of `total_bytes`;
@@ -73,36 +67,31 @@ class MemorySampled:
     source: str = ""
 
 
-@value(frozen=True, slots=True)
-class RequestArrived:
+class RequestArrived(Tagged, frozen=True):
     """A caller asked for something."""
 
     request: Request
 
 
-@dataclass(frozen=True, slots=True)
-class RequestCancelled:
+class RequestCancelled(Tagged, frozen=True):
     """A caller no longer wants its answer. A late one is a no-op."""
 
     request_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseRenewed:
+class LeaseRenewed(Tagged, frozen=True):
     """The holder of a lease asked for its time to live to start again. A late one is a no-op."""
 
     lease_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class LeaseRevocationAsked:
+class LeaseRevocationAsked(Tagged, frozen=True):
     """Somebody other than the holder (an operator, a watchdog) wants a lease taken back."""
 
     lease_id: int
 
 
-@dataclass(frozen=True, slots=True)
-class EngineLoaded:
+class EngineLoaded(Tagged, frozen=True):
     """A load finished. `measured` maps pools to what the engine now holds, where that is known."""
 
     model: str
@@ -110,8 +99,7 @@ class EngineLoaded:
     measured: Mapping[str, Measurement] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class EngineLoadFailed:
+class EngineLoadFailed(Tagged, frozen=True):
     """A load ended without an engine, and what it had taken is free again."""
 
     model: str
@@ -120,8 +108,7 @@ class EngineLoadFailed:
     out_of_memory: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class EngineUnloaded:
+class EngineUnloaded(Tagged, frozen=True):
     """An engine is out of memory. `residue` is what did not come back, per pool, where known."""
 
     model: str
@@ -129,8 +116,7 @@ class EngineUnloaded:
     residue: Mapping[str, Measurement] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True)
-class EngineLost:
+class EngineLost(Tagged, frozen=True):
     """A loaded or loading engine is gone (its process died), and its memory with it."""
 
     model: str
@@ -138,8 +124,7 @@ class EngineLost:
     error: str
 
 
-@value(frozen=True, slots=True)
-class LeaseEnded:
+class LeaseEnded(Tagged, frozen=True):
     """The work of a lease has really stopped, or its holder let go.
 
     `outcome` holds for every request of the lease but those in `errors`, which failed one by one
@@ -157,13 +142,11 @@ class LeaseEnded:
     worked_ns: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class TimerFired:
+class TimerFired(Tagged, frozen=True):
     """Time has passed. An early or an extra one does nothing."""
 
 
-@dataclass(frozen=True, slots=True)
-class DrainRequested:
+class DrainRequested(Tagged, frozen=True):
     """Stop: refuse what waits, revoke held leases, let running work end, unload everything.
 
     At `deadline_ns` (absolute; None: no limit) the requests still running are answered as well.

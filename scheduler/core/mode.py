@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+
+from msgspec import field
 
 from scheduler.core.outcome import Reason, ReasonCode
+from scheduler.core.value import Value
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Mode:
+class Mode(Value, frozen=True, kw_only=True):
     """What is different while it is in force.
 
     `pin` are loaded and never evicted, `priority` takes the place of the models' own, `disable` are

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
 from enum import Enum
+
+from msgspec import field
+
+from scheduler.core.value import Value
 
 SECOND_NS = 1_000_000_000
 
@@ -19,8 +22,7 @@ class QueueKeep(str, Enum):
     LATEST = "latest"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PoolFootprint:
+class PoolFootprint(Value, frozen=True, kw_only=True):
     """The bytes that an engine needs of one memory pool."""
 
     resident_bytes: int
@@ -41,8 +43,7 @@ class PoolFootprint:
         return self.workspace_bytes + self.per_item_bytes * (items - 1)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Form:
+class Form(Value, frozen=True, kw_only=True):
     """One way for a model to be in memory: a variant of it in one place, with its own bytes.
 
     `variant` is empty where the model has no variants, `device` (the pool that the engine is placed
@@ -72,8 +73,7 @@ def in_form(variant: str, device: str) -> str:
     return (f" as {variant}" if variant else "") + (f" on {device}" if device else "")
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ModelSpec:
+class ModelSpec(Value, frozen=True, kw_only=True):
     """A registered model as the core sees it: no engine, no options, only what decides.
 
     `footprint` maps pool names to bytes; with `variant` and `device` it is the first of the forms

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import Enum
+
+from scheduler.core.value import Value
 
 
 class Outcome(str, Enum):
@@ -78,8 +79,7 @@ class ReasonCode(str, Enum):
     THRASHING = "thrashing"
 
 
-@dataclass(frozen=True, slots=True)
-class Reason:
+class Reason(Value, frozen=True):
     """A reason a person can act on: a code for programs, a sentence for people.
 
     `retry_after_ns` is set where trying again makes sense, and says after how long.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 
-from scheduler.core.value import value
+from scheduler.core.value import Value
 
 NO_DEADLINE_NS = 2**63 - 1
 """A deadline that never comes, for a request that overrides its model's default with none."""
@@ -23,8 +23,7 @@ class RequestKind(str, Enum):
     """Have the engine out of memory; ends when it is unloaded."""
 
 
-@value(frozen=True, slots=True, kw_only=True)
-class Request:
+class Request(Value, frozen=True, kw_only=True):
     """What a caller asks for. Times are monotonic nanoseconds.
 
     `priority` and `deadline_ns` (absolute) default to the model's. `stream` names the source whose

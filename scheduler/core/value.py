@@ -1,21 +1,18 @@
-"""Values that are made for every request: frozen by the type checker instead of at run time.
+"""Values: what events and decisions are, and what they are made of.
 
-A frozen dataclass takes three times as long to make as another one, and each request makes half a
-dozen. Nothing may change one all the same: they are shared by the core, observers and traces.
+Each request makes half a dozen. A msgspec struct is made in a fifth of the time that a frozen
+dataclass takes, cannot be changed either, and is written into a trace as it is. The garbage
+collector does not look at them: a value refers to nothing that could refer back to it.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from dataclasses import dataclass as value
-else:
-    from dataclasses import dataclass
-
-    def value(**options: Any) -> Any:
-        """As `dataclass(**options)`, comparable and hashable, but not protected when frozen."""
-        return dataclass(**{**options, "frozen": False, "unsafe_hash": True})
+from msgspec import Struct
 
 
-__all__ = ["value"]
+class Value(Struct, frozen=True, omit_defaults=True, gc=False):
+    """Comparable, hashable, cannot be changed. Written without the fields that have defaults."""
+
+
+class Tagged(Value, frozen=True, tag=True):
+    """A value of which there are several kinds: what is written names its class as `type`."""

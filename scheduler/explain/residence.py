@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from copy import copy
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from scheduler.core.decisions import GrantLease, LoadEngine, SwitchMode, UnloadEngine
 from scheduler.core.engine import EngineState

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import replace
 from typing import TYPE_CHECKING
+
+from msgspec.structs import replace
 
 from scheduler.core.events import RequestArrived
 from scheduler.core.request import NO_DEADLINE_NS, Request, RequestKind

@@ -1,79 +1,58 @@
 """One line of a trace: a record or the header as compact JSON, and back without loss.
 
 Fields that have their default value are left out. Encoding happens for every record of a running
-robot, so it is plain loops over precomputed fields; decoding is strict, so it is pydantic.
+robot, so it is left to msgspec, which writes the core's values as they are; decoding is strict.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
-from types import GenericAlias
-from typing import Annotated, Any, Union, get_args
+from typing import Any
 
-from pydantic import Discriminator, Tag, TypeAdapter, ValidationError, create_model
-from pydantic_core import PydanticSerializationError, to_json
+from msgspec import MsgspecError, to_builtins
+from msgspec.json import Decoder, Encoder
 
-from scheduler.core.decisions import Decision, EngineRef
-from scheduler.core.events import Event
-from scheduler.core.mode import Mode
-from scheduler.core.model import ModelSpec
-from scheduler.core.outcome import Reason
-from scheduler.core.request import Request
+from scheduler.core.events import ModelRegistered
 from scheduler.errors import RotaError
 from scheduler.trace.header import FORMAT, VERSION, Header
 from scheduler.trace.record import Record
+
+LARGEST_INT = 2**63 - 1
 
 
 class TraceError(RotaError):
     """Raised when a trace cannot be read or was not written whole."""
 
 
-_TAGGED = get_args(Event) + get_args(Decision)
-_NESTED = (Request, ModelSpec, Mode, Reason, EngineRef)
-_DEFAULTS = {cls: tuple((f.name, f.default) for f in fields(cls)) for cls in _TAGGED + _NESTED}
+def _plain(value: Any) -> Any:
+    """What msgspec does not know: mappings other than dicts, and kinds of whole numbers."""
+    if isinstance(value, Mapping):
+        return dict(value)
+    if isinstance(value, int):
+        return int(value)
+    raise NotImplementedError(f"a trace cannot hold {value!r}")
 
 
-def _tag(value: Any) -> str:
-    return str(value.get("type")) if isinstance(value, Mapping) else type(value).__name__
-
-
-def _tagged_union(classes: tuple[type, ...]) -> Any:
-    members = tuple(Annotated[cls, Tag(cls.__name__)] for cls in classes)
-    return Annotated[Union[members], Discriminator(_tag)]
-
-
-_FIELDS: dict[str, Any] = {
-    "seq": int,
-    "at_ns": int,
-    "event": _tagged_union(get_args(Event)),
-    "decisions": GenericAlias(tuple, (_tagged_union(get_args(Decision)), ...)),
-    "reserved_bytes": dict[str, int],
-}
-_RECORD: TypeAdapter[Any] = TypeAdapter(create_model("RecordLine", **_FIELDS))
-_HEADER: TypeAdapter[Header] = TypeAdapter(Header)
+_RECORD = Decoder(Record)
+_HEADER = Decoder(Header)
+_ENCODER = Encoder(enc_hook=_plain)
 
 
 def encode_record(record: Record) -> bytes:
     """The record as one line of JSON, with its line end."""
-    return _encode(
-        {
-            "seq": record.sequence,
-            "at_ns": record.at_ns,
-            "event": _typed(record.event),
-            "decisions": [_typed(decision) for decision in record.decisions],
-            "reserved_bytes": record.reserved_bytes,
-        }
-    )
+    if isinstance(record.event, ModelRegistered):
+        plain = to_builtins(record, enc_hook=_plain)
+        plain["event"]["spec"].get("exclusive", []).sort()  # The order of a set is chance.
+        return _encode(plain)
+    return _encode(record)
 
 
 def decode_record(line: bytes) -> Record:
     """The record of one line. Raises TraceError with what is wrong, but not where."""
     try:
-        parts = _RECORD.validate_json(line, strict=True)
-    except ValidationError as error:
-        raise TraceError(_first_mistake(error)) from error
-    return Record(parts.seq, parts.at_ns, parts.event, parts.decisions, parts.reserved_bytes)
+        return _RECORD.decode(line)
+    except (MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise TraceError(_mistake(error)) from error
 
 
 def encode_header(header: Header) -> bytes:
@@ -85,11 +64,9 @@ def encode_header(header: Header) -> bytes:
 def decode_header(line: bytes) -> Header:
     """The header of one line. Raises TraceError with what is wrong, but not where."""
     try:
-        header = _HEADER.validate_json(line, strict=True)
-    except ValidationError as error:
-        raise TraceError(
-            f"the first line is not a trace's header: {_first_mistake(error)}"
-        ) from error
+        header = _HEADER.decode(line)
+    except (MsgspecError, UnicodeDecodeError, RecursionError) as error:
+        raise TraceError(f"the first line is not a trace's header: {_mistake(error)}") from error
     if header.format != FORMAT:
         raise TraceError(f"the first line says {header.format!r}, a trace says {FORMAT!r}")
     if header.version != VERSION:
@@ -100,51 +77,30 @@ def decode_header(line: bytes) -> Header:
     return header
 
 
-def _typed(thing: object) -> dict[str, Any]:
-    plain = {"type": type(thing).__name__}
-    _add_fields(plain, thing)
-    return plain
-
-
-def _add_fields(plain: dict[str, Any], thing: object) -> None:
-    for name, default in _DEFAULTS[type(thing)]:
-        value = getattr(thing, name)
-        if value != default:
-            plain[name] = _plain(value)
-
-
-def _plain(value: Any) -> Any:
-    kind = type(value)
-    if kind in _DEFAULTS:
-        plain: dict[str, Any] = {}
-        _add_fields(plain, value)
-        return plain
-    if kind is frozenset:
-        return sorted(value)
-    return value
-
-
-def _encode(plain: dict[str, Any]) -> bytes:
+def _encode(thing: Any) -> bytes:
     try:
-        return to_json(plain) + b"\n"
-    except (PydanticSerializationError, UnicodeEncodeError):
-        return to_json(_mended(plain)) + b"\n"
+        return _ENCODER.encode(thing) + b"\n"
+    except (UnicodeEncodeError, OverflowError):
+        return _ENCODER.encode(_mended(to_builtins(thing, enc_hook=_plain))) + b"\n"
 
 
 def _mended(value: Any) -> Any:
-    """The same of dicts and lists, and every text writable: errors may hold broken file names."""
-    if type(value) is str:
+    """The same of dicts and lists, and all of it writable.
+
+    Errors may hold broken file names, and whole numbers may have more than 64 bits.
+    """
+    if isinstance(value, str):
         return value.encode("utf-8", "backslashreplace").decode()
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return {_mended(key): _mended(part) for key, part in value.items()}
     if isinstance(value, (list, tuple)):
         return [_mended(part) for part in value]
-    if is_dataclass(value):
-        return {f.name: _mended(getattr(value, f.name)) for f in fields(value)}
+    if type(value) is int:
+        return max(-LARGEST_INT, min(value, LARGEST_INT))
     return value
 
 
-def _first_mistake(error: ValidationError) -> str:
-    first = error.errors(include_url=False)[0]
-    where = ".".join(str(part) for part in first["loc"])
-    return f"{where}: {first['msg']}" if where else str(first["msg"])
+def _mistake(error: Exception) -> str:
+    """`decisions[0].type: Invalid value 'Exploded'`."""
+    what, _, where = str(error).rpartition(" - at `$.")
+    return f"{where.rstrip('`')}: {what}" if what else str(error)

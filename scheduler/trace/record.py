@@ -6,11 +6,10 @@ from collections.abc import Mapping
 
 from scheduler.core.decisions import Decision
 from scheduler.core.events import Event
-from scheduler.core.value import value
+from scheduler.core.value import Value
 
 
-@value(frozen=True, slots=True)
-class Record:
+class Record(Value, frozen=True, rename={"sequence": "seq"}):
     """The `sequence`-th call of `Scheduler.handle`, at `at_ns` of the runtime's monotonic clock.
 
     `reserved_bytes` is the ledger's total per pool after the call.

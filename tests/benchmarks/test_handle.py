@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import time
 from collections import defaultdict
-from dataclasses import replace
 from statistics import median
 
 import pytest
 from goal import judge
+from msgspec import structs
 
 from scheduler.core.decisions import FinishRequest, GrantLease, LoadEngine, UnloadEngine
 from scheduler.core.events import (
@@ -52,7 +52,7 @@ class World:
         spec = ModelSpec(name="", footprint=footprint, queue_limit=WAITING)
         self.names = [f"m{number}" for number in range(models)]
         for name in self.names:
-            self.tell("register", ModelRegistered(replace(spec, name=name)))
+            self.tell("register", ModelRegistered(structs.replace(spec, name=name)))
 
     def tell(self, what: str, event: Event) -> None:
         self.now_ns += STEP_NS

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import replace
 from heapq import heappop, heappush
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from scheduler.core.decisions import (
     AnnounceMode,

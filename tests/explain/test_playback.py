@@ -4,6 +4,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from scheduler.core.decisions import FinishRequest
 from scheduler.core.events import RequestArrived
@@ -39,7 +40,7 @@ def test_the_first_decision_that_differs_is_found_and_nothing_after_it_is_read(
         i for i, r in enumerate(records) if any(isinstance(d, FinishRequest) for d in r.decisions)
     )
     kept = tuple(d for d in records[at].decisions if not isinstance(d, FinishRequest))
-    records[at] = replace(records[at], decisions=kept)
+    records[at] = structs.replace(records[at], decisions=kept)
 
     def until_the_difference() -> Iterator[Record]:
         yield from records[: at + 1]
@@ -56,7 +57,7 @@ def test_reserved_bytes_that_differ_are_found(recorded: Recorded) -> None:
     header, records = recorded(seconds=1)
     at = len(records) // 2
     less = {pool: amount - 1 for pool, amount in records[at].reserved_bytes.items()}
-    records[at] = replace(records[at], reserved_bytes=less)
+    records[at] = structs.replace(records[at], reserved_bytes=less)
     difference = compare(header.settings, records).difference
     assert difference is not None
     assert difference.record.sequence == at + 1
@@ -72,7 +73,7 @@ def test_other_settings_decide_otherwise(recorded: Recorded) -> None:
 def test_an_event_that_no_run_ever_had_is_a_difference_and_no_crash(recorded: Recorded) -> None:
     header, records = recorded(seconds=1)
     at = next(i for i, r in enumerate(records) if isinstance(r.event, RequestArrived))
-    records[at + 1] = replace(records[at], sequence=at + 2, at_ns=records[at].at_ns)
+    records[at + 1] = structs.replace(records[at], sequence=at + 2, at_ns=records[at].at_ns)
     difference = compare(header.settings, records).difference
     assert difference is not None
     assert "arrived twice" in difference.error

@@ -3,6 +3,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
+from msgspec import structs
 
 from scheduler.core.decisions import LoadEngine
 from scheduler.core.events import (
@@ -267,7 +268,7 @@ def test_a_run_that_this_version_decides_otherwise_is_told_from_its_lines(robot)
     _, asked = two(robot)
     robot.run(3000)
     records = robot.kept.records
-    records[3] = replace(records[3], decisions=())
+    records[3] = structs.replace(records[3], decisions=())
     story = read_story(robot.header, records, asked)
     assert story.note == "this Rota decides otherwise at record 4"
     assert story.spent_ns == {}

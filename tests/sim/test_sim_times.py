@@ -1,10 +1,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from scheduler.config import Config
 from scheduler.core.decisions import EngineRef, FinishRequest, GrantLease, LoadEngine, UnloadEngine

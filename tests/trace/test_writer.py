@@ -118,7 +118,7 @@ def test_a_corrupt_line_in_the_middle_is_an_error_with_its_place(tmp_path):
     _, records = read_trace(tmp_path / "t")
     reading = iter(records)
     assert next(reading) == step(1)
-    with pytest.raises(TraceError, match=r"/t:3: seq: Field required"):
+    with pytest.raises(TraceError, match=r"/t:3: .*missing required field `seq`"):
         next(reading)
 
 
@@ -183,6 +183,6 @@ def test_a_failed_dump_leaves_the_old_file(tmp_path):
     path.write_text("old")
     flight = FlightRecorder(HEADER)
     flight.observe(Record(1, 1, object(), (), {}))
-    with pytest.raises(KeyError):
+    with pytest.raises(NotImplementedError):
         flight.dump(path)
     assert path.read_text() == "old"

@@ -54,11 +54,12 @@ class PoolBook:
 class Ledger:
     """Every reserved byte has a booking; totals are kept beside the bookings for speed."""
 
-    __slots__ = ("_bookings", "pools")
+    __slots__ = ("_bookings", "_totals", "pools")
 
     def __init__(self, settings: Settings) -> None:
         self.pools: dict[str, PoolBook] = {}
         self._bookings: dict[BookingKey, Mapping[str, int]] = {}
+        self._totals: dict[str, int] | None = None
         for name, pool in settings.pools.items():
             overhead_bytes = settings.overhead_bytes(name)
             self.pools[name] = PoolBook(pool.budget_bytes, pool.reserve_bytes, overhead_bytes)
@@ -66,6 +67,7 @@ class Ledger:
 
     def book(self, key: BookingKey, amounts: Mapping[str, int]) -> None:
         """Set what is booked under `key`, replacing what was."""
+        self._totals = None
         before = self._bookings.get(key)
         if before is not None:
             for pool, amount in before.items():
@@ -78,6 +80,7 @@ class Ledger:
 
     def release(self, key: BookingKey) -> None:
         """Take the booking away, if there is one."""
+        self._totals = None
         for pool, amount in self._bookings.pop(key, {}).items():
             self.pools[pool].reserved_bytes -= amount
 
@@ -106,8 +109,10 @@ class Ledger:
         return False
 
     def reserved_bytes(self) -> dict[str, int]:
-        """The total per pool."""
-        return {name: book.reserved_bytes for name, book in self.pools.items()}
+        """The total per pool. The same object until something is booked: not to be changed."""
+        if self._totals is None:
+            self._totals = {name: book.reserved_bytes for name, book in self.pools.items()}
+        return self._totals
 
     def check(self) -> None:
         """Assert that totals and bookings agree."""

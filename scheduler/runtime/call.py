@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from anyio.lowlevel import checkpoint
 
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
 from scheduler.core.request import RequestKind
@@ -22,7 +25,7 @@ from scheduler.errors import (
 
 if TYPE_CHECKING:
     from scheduler.core.request import Request
-    from scheduler.runtime.loop import Waiter
+    from scheduler.runtime.loop import Loop, Waiter
 
 REJECTIONS: dict[ReasonCode, type[RequestError]] = {
     ReasonCode.NEVER_FITS: NeverFits,
@@ -104,15 +107,17 @@ class Call:
     @property
     def is_served(self) -> bool:
         """It has ended, or has the lease that it asked for."""
-        holds = self.request.kind is RequestKind.HOLD
-        return self.outcome is not None or (holds and self.lease_id is not None)
+        if self.outcome is not None:
+            return True
+        return self.lease_id is not None and self.request.kind is RequestKind.HOLD
 
-    def hand_over(self, *, shared: bool) -> Any:
-        """The payload, which is the engine's from now on.
+    def start(self, lease_id: int, form: tuple[str, str], *, shared: bool) -> Any:
+        """It runs under this lease. Returns the payload, which is the engine's from now on.
 
         That of a run that is `shared` with others is kept as well: if it fails for memory, each may
         be tried again in a smaller one.
         """
+        self.lease_id, self.form = lease_id, form
         payload = self.payload
         if not shared:
             self.payload = None
@@ -121,12 +126,21 @@ class Call:
     def finish(self, outcome: Outcome, reason: Reason | None) -> None:
         """It has ended."""
         self.outcome, self.reason, self.payload = outcome, reason, None
-        self.wake()
+        waiter = self.waiter
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+
+    def served(self, loop: Loop) -> Awaitable[object]:
+        """To be awaited by its one caller: until it has ended, or has the lease it asked for."""
+        if self.is_served:
+            return checkpoint()
+        self.waiter = waiter = loop.waiter()
+        return waiter
 
     def wake(self) -> None:
         """Let the task that waits go on."""
-        if self.waiter is not None:
-            self.waiter.set()
+        if self.waiter is not None and not self.waiter.done():
+            self.waiter.set_result(None)
 
     def answer(self) -> Any:
         """The result of a call that has ended. Raises the error of its outcome."""

@@ -47,7 +47,7 @@ class Caller:
         hold: Hold | None = None,
     ) -> Any:
         """Run a model once, under `hold` where one is given. Raises what `Runtime.infer` raises."""
-        if isinstance(items, bool) or not isinstance(items, int) or items < 1:
+        if type(items) is not int or items < 1:
             raise ValueError(f"items is {items!r}; give a whole number of at least 1")
         request = Request(
             id=next(self._ids),
@@ -63,7 +63,11 @@ class Caller:
             await checkpoint()
             raise error_of(*hold.over)
         call = self.driver.ask(request, payload)
-        await self._wait(call)
+        try:
+            await call.served(self._loop)
+        except BaseException:
+            self._withdraw(call)
+            raise
         if form is not None:
             form.variant, form.device = call.form
         return call.answer()
@@ -107,13 +111,11 @@ class Caller:
             raise error_of(*hold.over)
 
     async def _wait(self, call: Call) -> None:
-        """Wait until the call has ended, or has the lease it asked for."""
         try:
-            if call.is_served:
-                await checkpoint()
-            else:
-                call.waiter = self._loop.waiter()
-                await call.waiter.wait()
+            await call.served(self._loop)
         except BaseException:
-            self.driver.tell(RequestCancelled(call.request.id))
+            self._withdraw(call)
             raise
+
+    def _withdraw(self, call: Call) -> None:
+        self.driver.tell(RequestCancelled(call.request.id))

@@ -27,7 +27,6 @@ from scheduler.core.events import (
     TimerFired,
 )
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
-from scheduler.core.request import RequestKind
 from scheduler.core.scheduler import Scheduler
 from scheduler.runtime.call import Call
 from scheduler.runtime.failure import Failure, describe, is_out_of_memory
@@ -159,10 +158,10 @@ class Driver:
 
     def _finish(self, decision: do.FinishRequest, cause: Cause) -> None:
         call = self._calls.pop(decision.request_id)
-        if decision.outcome is Outcome.FAILED and call.cause is None:
+        if cause is not None and decision.outcome is Outcome.FAILED and call.cause is None:
             call.cause = cause
         call.finish(decision.outcome, decision.reason)
-        if call.request.kind is RequestKind.HOLD and call.lease_id in self._holds:
+        if call.lease_id in self._holds:
             self._finish_hold(self._holds[call.lease_id], decision)
 
     def _finish_hold(self, hold: Hold, decision: do.FinishRequest) -> None:
@@ -173,27 +172,25 @@ class Driver:
 
     def _grant(self, decision: do.GrantLease) -> None:
         calls = [self._calls[request_id] for request_id in decision.request_ids]
-        for call in calls:
-            call.lease_id = decision.lease_id
         if decision.holds:
-            models = calls[0].request.models
-            self._holds[decision.lease_id] = Hold(decision.lease_id, calls[0].request.id, models)
+            lease_id, request = decision.lease_id, calls[0].request
+            calls[0].lease_id = lease_id
+            self._holds[lease_id] = Hold(lease_id, request.id, request.models)
             calls[0].wake()
         else:
             self._run(decision, calls)
 
     def _run(self, decision: do.GrantLease, calls: list[Call]) -> None:
-        lease_id, under = decision.lease_id, calls[0].request.under_lease
+        lease_id, in_turn = decision.lease_id, decision.in_turn
+        under = calls[0].request.under_lease
         hold = None if under is None else self._holds[under]
         if hold is not None:
             hold.runs.add(lease_id)
         engine = self._fleet[decision.engines[0].model]
-        for call in calls:
-            call.form = engine.form
-        self._runs[lease_id] = Run(engine, calls, hold, in_turn=decision.in_turn)
-        shared = len(calls) > 1 and not decision.in_turn
-        payloads = [call.hand_over(shared=shared) for call in calls]
-        engine.run(lease_id, payloads, in_turn=decision.in_turn)
+        shared = len(calls) > 1 and not in_turn
+        payloads = [call.start(lease_id, engine.form, shared=shared) for call in calls]
+        self._runs[lease_id] = Run(engine, calls, hold, in_turn=in_turn)
+        engine.run(lease_id, payloads, in_turn=in_turn)
 
     def _revoke(self, decision: do.RevokeLease) -> None:
         lease_id = decision.lease_id

@@ -23,7 +23,7 @@ from scheduler.errors import BadInput, EngineError
 from scheduler.plugin.engine import EXAMPLE, EnginePlugin
 from scheduler.runtime.crew import Main
 from scheduler.runtime.failure import Failure, describe, strip_frames
-from scheduler.runtime.loop import Callback
+from scheduler.runtime.mailbox import Callback
 from scheduler.runtime.measuring import Activity, Window
 
 _log = logging.getLogger(__name__)

@@ -54,7 +54,7 @@ class Fleet:
         self._models = models
         self._listener = listener
         self._tell = tell
-        self._loop = loop
+        self._mailbox = loop.mailbox()
         self._meter = meter
         self._now_ns = now_ns
         self._engines: dict[str, EngineThread] = {}
@@ -83,7 +83,7 @@ class Fleet:
                 start=self._crew.start,
                 release=_release(registration.spec),
                 listener=self,
-                post=self._loop.post,
+                post=self._mailbox.post,
                 activity=Activity(self._meter, registration.pool(*form)),
                 now_ns=self._now_ns,
                 form=form,
@@ -102,6 +102,7 @@ class Fleet:
             engine.unload()
         self._engines.clear()
         self._crew.close()
+        self._mailbox.close()
 
     def oldest_answer_ns(self, now_ns: int) -> int:
         """For how long the loop has not heard what an engine has said; 0 when it has heard all."""

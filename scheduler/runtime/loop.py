@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine, Generator
 from typing import TYPE_CHECKING, Any, Protocol
+
+from scheduler.runtime.mailbox import Bell, Callback, Mailbox, Plain
 
 if TYPE_CHECKING:
     import trio
 
-Callback = Callable[..., object]
 TaskFunction = Callable[[], Coroutine[Any, Any, None]]
 
 
 class Waiter(Protocol):
-    """One task's wait for one thing."""
+    """One task's wait for one thing, awaited by it. It is what a future is."""
 
-    def set(self) -> None:
-        """Let the task go on. A second time does nothing."""
+    def done(self) -> bool:
+        """Whether there is nobody to be let go on: it was done before, or the task has given up."""
 
-    def wait(self) -> Awaitable[object]:
-        """Wait until `set`. Can be cancelled."""
+    def set_result(self, result: None) -> None:
+        """Let the task go on. Only while it is not done."""
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """Wait. Can be cancelled."""
 
 
 class Loop(Protocol):
@@ -30,29 +34,14 @@ class Loop(Protocol):
     def post(self, callback: Callback, *args: object) -> None:
         """Run `callback(*args)` soon, from any thread. Dropped when the loop has gone."""
 
+    def mailbox(self) -> Mailbox:
+        """For threads that have much to tell. To be closed by its owner."""
+
     def waiter(self) -> Waiter:
         """A new waiter."""
 
     def spawn(self, function: TaskFunction) -> None:
         """Start a task that belongs to nobody's task group; it must not raise."""
-
-
-class FutureWaiter:
-    """An asyncio future; lighter than an event, for it serves one task."""
-
-    __slots__ = ("_future",)
-
-    def __init__(self, future: asyncio.Future[None]) -> None:
-        self._future = future
-
-    def set(self) -> None:
-        """Let the task go on."""
-        if not self._future.done():
-            self._future.set_result(None)
-
-    def wait(self) -> asyncio.Future[None]:
-        """Wait until `set`."""
-        return self._future
 
 
 class AsyncioLoop:
@@ -70,15 +59,42 @@ class AsyncioLoop:
             if not self._loop.is_closed():
                 raise
 
-    def waiter(self) -> FutureWaiter:
+    def mailbox(self) -> Mailbox:
+        """One that costs as little as this machine allows."""
+        try:
+            return Bell(self._loop)
+        except NotImplementedError:
+            return Plain(self.post)
+
+    def waiter(self) -> asyncio.Future[None]:
         """A new waiter."""
-        return FutureWaiter(self._loop.create_future())
+        return self._loop.create_future()
 
     def spawn(self, function: TaskFunction) -> None:
         """Start a task. The loop itself keeps only weak references to tasks."""
         task = self._loop.create_task(function())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+class EventWaiter:
+    """A trio event as a waiter."""
+
+    def __init__(self, event: trio.Event) -> None:
+        self._event = event
+
+    def done(self) -> bool:
+        """Whether it was set."""
+        return self._event.is_set()
+
+    def set_result(self, result: None) -> None:
+        """Let the task go on."""
+        del result
+        self._event.set()
+
+    def __await__(self) -> Generator[Any, None, None]:
+        """Wait until then."""
+        return self._event.wait().__await__()
 
 
 class TrioLoop:
@@ -96,11 +112,15 @@ class TrioLoop:
         except RunFinishedError:
             return
 
-    def waiter(self) -> trio.Event:
+    def mailbox(self) -> Mailbox:
+        """The loop's own."""
+        return Plain(self.post)
+
+    def waiter(self) -> EventWaiter:
         """A new waiter."""
         from trio import Event  # noqa: PLC0415 - only where trio runs already
 
-        return Event()
+        return EventWaiter(Event())
 
     def spawn(self, function: TaskFunction) -> None:
         """Start a system task."""

@@ -76,14 +76,14 @@ class Pump:
         """Something has happened. On return it has been decided and done, but for nested calls."""
         if self.broken or self.is_closed:
             return
-        events = self._events
-        events.append((event, cause))
         if self._is_busy:
+            self._events.append((event, cause))
             return
         self._is_busy = True
         try:
-            while events:
-                self._step(*events.popleft())
+            self._step(event, cause)
+            while self._events:
+                self._step(*self._events.popleft())
             self._actor.settled()
         except Exception as error:  # noqa: BLE001 - whatever it is, callers must not hang
             _log.exception("the scheduler stops, it could not handle %r", event)

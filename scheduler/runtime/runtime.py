@@ -336,10 +336,10 @@ class Runtime:
         return self._caller
 
     def _running(self) -> Caller:
-        caller = self._entered()
-        if self._has_left:
+        if self._caller is None or self._has_left:
+            self._entered()
             raise ShuttingDown(Reason(ReasonCode.SHUTTING_DOWN, "the runtime has been left"))
-        return caller
+        return self._caller
 
     def _knowing(self, name: str) -> Caller:
         caller = self._running()

@@ -1,6 +1,6 @@
 """Writes a trace while the robot runs, without ever making it wait for a disk.
 
-A record is encoded where it is observed: that takes microseconds, always the same. A thread of its
+A record is encoded where it is observed: that takes a microsecond, always the same. A thread of its
 own writes what has gathered, since a slow memory card can block a write for seconds; writing gives
 up the interpreter, so that thread disturbs nobody.
 """
@@ -42,6 +42,7 @@ class TraceWriter:
         self.error: OSError | None = None
         self._limit_lines = limit_lines
         self._lines: deque[bytes] = deque()
+        self._is_closed = False
         self._closing = threading.Event()
         self._file = self.path.open("wb", buffering=0)
         try:
@@ -67,7 +68,7 @@ class TraceWriter:
 
     def observe(self, record: Record) -> None:
         """Take a record. Never blocks, never raises for lack of disk."""
-        if self.error or self._closing.is_set() or len(self._lines) >= self._limit_lines:
+        if self.error or self._is_closed or len(self._lines) >= self._limit_lines:
             self.lost += 1
             return
         self._lines.append(encode_record(record))
@@ -78,6 +79,7 @@ class TraceWriter:
         self._raise_if_lost()
 
     def _finish(self) -> None:
+        self._is_closed = True
         self._closing.set()
         self._thread.join()
 

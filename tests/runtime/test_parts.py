@@ -197,13 +197,14 @@ async def test_a_thread_posts_to_the_running_loop(anyio_backend):
 
     def hear(what):
         heard.append((what, threading.get_ident()))
-        waiter.set()
-        waiter.set()
+        assert not waiter.done()
+        waiter.set_result(None)
+        assert waiter.done()
 
     thread = threading.Thread(target=loop.post, args=(hear, "news"))
     thread.start()
     with anyio.fail_after(10):
-        await waiter.wait()
+        await waiter
     thread.join()
     assert heard == [("news", threading.get_ident())]
 

@@ -10,7 +10,8 @@ from scheduler.core.decisions import FinishRequest
 from scheduler.core.engine import EngineState
 from scheduler.core.model import QueueKeep
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
-from scheduler.core.outlook import never, too_late
+from scheduler.core.outlook import never
+from scheduler.core.punctuality import too_late
 from scheduler.core.queue import Lane, Pending
 from scheduler.core.request import NO_DEADLINE_NS, Request, RequestKind
 from scheduler.core.timers import TimerKind
@@ -30,7 +31,7 @@ def arrive(state: State, request: Request, sequence: int, now: int) -> None:
     assert is_sound(request), f"not a request: {request}"
     for model in request.models if request.kind is RequestKind.INFER else ():
         if model in state.engines:
-            state.engines[model].demand.note(now)
+            _note(state.engines[model], request, now)
     refusal = refuse(state, request, now)
     if refusal is not None:
         state.decisions.append(FinishRequest(request.id, Outcome.REJECTED, refusal))
@@ -48,6 +49,12 @@ def arrive(state: State, request: Request, sequence: int, now: int) -> None:
     for pending in older:
         state.finish(pending, Outcome.REJECTED, reason)
     admit(state, lane, request, sequence, now)
+
+
+def _note(engine: Engine, request: Request, now: int) -> None:
+    """Learn from a request when, and how soon, its model is wanted, whatever becomes of it."""
+    due_ns = _deadline_ns((engine,), request, now)
+    engine.demand.note(now, NO_DEADLINE_NS if due_ns is None else due_ns - now)
 
 
 def is_sound(request: Request) -> bool:

@@ -24,9 +24,10 @@ from scheduler.core.claim import to_come
 from scheduler.core.engine import Engine, EngineState
 from scheduler.core.fit import least_bytes, least_resident, most_bytes
 from scheduler.core.model import SECOND_NS
-from scheduler.core.outlook import RUNS_TO_TRUST, fit, usable_bytes
+from scheduler.core.outlook import fit, usable_bytes
 from scheduler.core.policy import loss
 from scheduler.core.prospect import misses, until_next_ns
+from scheduler.core.punctuality import RUNS_TO_TRUST
 from scheduler.core.request import RequestKind
 from scheduler.core.timers import TimerKind
 
@@ -116,7 +117,7 @@ class Choice:
             runs = head.request.kind is RequestKind.INFER
             quick = [f for f in forms if _usual_ns(f, self.now, loads=True, runs=runs) <= left_ns]
             return quick or forms
-        deadline_ns = engine.spec.deadline_ns
+        deadline_ns = engine.allowed_ns()
         if deadline_ns is None:
             return forms
         return [f for f in forms if _usual_ns(f, self.now, runs=True) <= deadline_ns] or forms
@@ -233,7 +234,7 @@ def misfits(state: State, engines: tuple[Engine, ...], items: int) -> list[Engin
 
 def review_later(state: State, engine: Engine, now: int) -> None:
     """Set the alarm by which an engine that is not in its best form is looked at."""
-    if not engine.has_choice or state.timers.is_set(TimerKind.FORM, engine.name):
+    if not engine.has_choice or state.timers.due_ns(TimerKind.FORM, engine.name) is not None:
         return
     if engine.in_memory and _needs_review(engine, now):
         state.timers.set(TimerKind.FORM, engine.name, now + NEAR_NS)
@@ -243,7 +244,7 @@ def _needs_review(engine: Engine, now: int) -> bool:
     """Whether a better or a quicker form is to be looked for, as somebody will want it."""
     if engine.demand.next_ns(now) is None:
         return False
-    deadline_ns = engine.spec.deadline_ns
+    deadline_ns = engine.allowed_ns()
     is_slow = deadline_ns is not None and _usual_ns(engine.figures, now, runs=True) > deadline_ns
     return is_slow or _grade(engine, engine.figures) > 0
 

@@ -1,4 +1,4 @@
-"""When a model is asked for, and when it will be next.
+"""When a model is asked for, when it will be next, and how much time its requests have.
 
 Learned from arrivals alone, those that were refused included: a stream that is always too late for
 an engine that is not loaded still says that the engine is wanted.
@@ -23,27 +23,34 @@ SILENT = 4
 class Demand:
     """The arrivals of one model's requests. Times are nanoseconds."""
 
-    __slots__ = ("_gaps", "_last_ns", "_longest_ns", "_steady", "_usual_ns")
+    __slots__ = ("_allowed", "_gaps", "_last_ns", "_longest_ns", "_steady", "_usual_ns")
 
     def __init__(self) -> None:
         self._gaps: deque[int] = deque(maxlen=REMEMBERED)
+        self._allowed: deque[int] = deque(maxlen=REMEMBERED)
         self._last_ns: int | None = None
         self._usual_ns = 0
         self._longest_ns = 0
         self._steady = False
 
-    def note(self, now: int) -> None:
-        """A request has come. Those of one moment count as one: the engine is wanted once."""
+    def note(self, now: int, allowed_ns: int | None = None) -> None:
+        """A request has come, whose answer is due in `allowed_ns` where that is known.
+
+        Those of one moment count as one: the engine is wanted once.
+        """
         if self._last_ns is not None:
             if now - self._last_ns < MOMENT_NS:
                 return
             self._gaps.append(now - self._last_ns)
             self._usual_ns = 0
         self._last_ns = now
+        if allowed_ns is not None:
+            self._allowed.append(allowed_ns)
 
     def forget(self) -> None:
         """Expect nothing until requests have come again."""
         self._gaps.clear()
+        self._allowed.clear()
         self._last_ns = None
         self._usual_ns = 0
 
@@ -81,6 +88,12 @@ class Demand:
         if not self._usual_ns:
             self._learn()
         return self._usual_ns
+
+    def allowed_ns(self) -> int | None:
+        """How long a request usually has until its deadline, None when nothing is known of that."""
+        if not self._allowed:
+            return None
+        return sorted(self._allowed)[len(self._allowed) // 2]
 
     def is_steady(self) -> bool:
         """Whether the requests keep time."""

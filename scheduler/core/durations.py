@@ -37,6 +37,10 @@ class Durations:
         """
         return min(self._samples) if self._is_fresh(now, at_least) else 0
 
+    def slow_ns(self, now: int) -> int:
+        """`nearly_slowest_ns`, 0 too when the newest is too old to refuse work on."""
+        return self.nearly_slowest_ns() if self._is_fresh(now, FEW) else 0
+
     def recent_ns(self, now: int, at_least: int = 1) -> int:
         """The median of what is remembered, 0 where `fastest_ns` is."""
         return self.usual_ns() if self._is_fresh(now, at_least) else 0

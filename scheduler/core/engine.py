@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING
 from scheduler.core.decisions import EngineRef
 from scheduler.core.demand import Demand
 from scheduler.core.figures import Figures
+from scheduler.core.request import NO_DEADLINE_NS
 
 if TYPE_CHECKING:
     from scheduler.core.amounts import Amounts
@@ -151,6 +152,12 @@ class Engine:
         self.disabled = mode.disabled(self.name) if mode is not None and is_disabled else None
         of_its_own = self.spec.priority
         self.priority = of_its_own if mode is None else mode.priority.get(self.name, of_its_own)
+
+    def allowed_ns(self) -> int | None:
+        """How long its requests usually have until their deadline, None when they have none."""
+        seen_ns = self.demand.allowed_ns()
+        allowed_ns = self.spec.deadline_ns if seen_ns is None else seen_ns
+        return None if allowed_ns == NO_DEADLINE_NS else allowed_ns
 
     def enter(self, state: EngineState, now: int) -> None:
         """Go to `state`; the table says from where that is allowed."""

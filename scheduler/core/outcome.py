@@ -82,12 +82,14 @@ class ReasonCode(str, Enum):
 class Reason(Value, frozen=True):
     """A reason a person can act on: a code for programs, a sentence for people.
 
-    `retry_after_ns` is set where trying again makes sense, and says after how long.
+    `retry_after_ns` is set where trying again makes sense, and says after how long; `takes_ns`
+    where a deadline cannot be met, and says how long the answer would have taken.
     """
 
     code: ReasonCode
     detail: str = ""
     retry_after_ns: int | None = None
+    takes_ns: int | None = None
 
     def __str__(self) -> str:
         return self.detail or self.code.value

@@ -1,4 +1,4 @@
-"""What can be foreseen: what never fits, what comes too late, what comes back by itself."""
+"""What can be foreseen: what never fits, and what comes back by itself."""
 
 from __future__ import annotations
 
@@ -10,17 +10,12 @@ from scheduler.core.amounts import plus, shortage, total
 from scheduler.core.engine import Engine, EngineState
 from scheduler.core.fit import Fit, never_fits
 from scheduler.core.outcome import Reason, ReasonCode
-from scheduler.core.request import RequestKind
 
 if TYPE_CHECKING:
     from scheduler.core.figures import Figures
     from scheduler.core.lease import Lease
-    from scheduler.core.queue import Lane, Pending
-    from scheduler.core.request import Request
+    from scheduler.core.queue import Lane
     from scheduler.core.state import State
-
-RUNS_TO_TRUST = 3
-"""Runs seen before run times count against a deadline: the first run of an engine is often slow."""
 
 
 def never(state: State, lane: Lane, items: int) -> Reason | None:
@@ -128,68 +123,6 @@ def usable_bytes(state: State) -> dict[str, int]:
         name: book.budget_bytes - book.overhead_bytes - lost.get(name, 0)
         for name, book in state.ledger.pools.items()
     }
-
-
-def too_late(state: State, pending: Pending, now: int) -> Reason | None:
-    """Why a waiting request certainly misses its deadline, or None."""
-    if pending.deadline_ns is None:
-        return None
-    earliest_ns = _earliest_ns(state, pending, now)
-    if earliest_ns <= pending.deadline_ns:
-        return None
-    early, due = (earliest_ns - now) / 1e6, (pending.deadline_ns - now) / 1e6
-    detail = f"it takes at least {early:.1f} ms from now, its deadline is in {due:.1f} ms"
-    return Reason(ReasonCode.DEADLINE_UNREACHABLE, detail)
-
-
-def too_late_from_ns(state: State, pending: Pending, now: int) -> int | None:
-    """From when on a request that waits certainly misses its deadline, or None if it has none."""
-    if pending.deadline_ns is None:
-        return None
-    return pending.deadline_ns - sum(_fastest_ns(state, pending, now)) + 1
-
-
-def _earliest_ns(state: State, pending: Pending, now: int) -> int:
-    """When it could be answered, by the fastest load and run remembered."""
-    load_ns, run_ns = _fastest_ns(state, pending, now)
-    ready_ns = now + load_ns
-    for engine in pending.lane.engines:
-        if engine.state is EngineState.LOADING:
-            ready_ns = max(ready_ns, engine.since_ns + engine.load_times.fastest_ns(now))
-    return ready_ns + run_ns
-
-
-def _fastest_ns(state: State, pending: Pending, now: int) -> tuple[int, int]:
-    """How long the loads take that have not begun, and then the run; in the quickest form."""
-    request, engines = pending.request, pending.lane.engines
-    runs = request.kind is RequestKind.INFER
-    if runs and engines[0].state is not EngineState.UNLOADED:
-        return (0, fastest_run_ns(engines[0].figures, now))
-    quickest = [
-        min(
-            (_load_and_run_ns(f, now, runs=runs) for f in _open_forms(state, engine, request)),
-            key=sum,
-        )
-        for engine in engines
-        if engine.state is EngineState.UNLOADED
-    ]
-    return max(quickest, default=(0, 0))
-
-
-def _load_and_run_ns(figures: Figures, now: int, *, runs: bool) -> tuple[int, int]:
-    return (figures.load_times.fastest_ns(now), fastest_run_ns(figures, now) if runs else 0)
-
-
-def _open_forms(state: State, engine: Engine, request: Request) -> tuple[Figures, ...]:
-    """The forms in which the engine can serve this; all, when it is in none of them."""
-    if not engine.has_choice:
-        return engine.forms
-    return fit(state).possible(engine.name, request.items) or engine.forms
-
-
-def fastest_run_ns(figures: Figures, now: int) -> int:
-    """The fastest run of a form that is remembered, 0 when too few are."""
-    return figures.run_times.fastest_ns(now, at_least=RUNS_TO_TRUST)
 
 
 def transient_bytes(state: State) -> dict[str, int]:

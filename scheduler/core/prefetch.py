@@ -25,9 +25,14 @@ WORTH_MORE = 2
 def expect(state: State, engine: Engine, now: int, not_before_ns: int = 0) -> None:
     """An engine is out of memory, or missed there: set the alarm for its next load."""
     due_ns = load_from_ns(state, engine, now)
-    if due_ns is not None and engine.state is EngineState.UNLOADED:
-        due_ns = max(due_ns, not_before_ns, now + 1)
-        state.timers.set(TimerKind.PREFETCH, engine.name, due_ns)
+    if due_ns is None or engine.state is not EngineState.UNLOADED:
+        return
+    due_ns = max(due_ns, not_before_ns, now + 1)
+    set_ns = state.timers.due_ns(TimerKind.PREFETCH, engine.name)
+    if set_ns is not None and not engine.demand.is_steady():
+        # Each request puts off when the next is expected; its load must not be put off for ever.
+        due_ns = min(due_ns, set_ns)
+    state.timers.set(TimerKind.PREFETCH, engine.name, due_ns)
 
 
 def load_from_ns(state: State, engine: Engine, now: int) -> int | None:

@@ -50,7 +50,7 @@ def misses(engine: Engine, away_ns: int, until_next_ns: int, figures: Figures | 
     Those that come before it is back by more than their deadline; the next in `until_next_ns`,
     the others at their usual distance. It comes back in the form of `figures`, or as it is.
     """
-    deadline_ns = engine.spec.deadline_ns
+    deadline_ns = engine.allowed_ns()
     gap_ns = engine.demand.usual_ns()
     if deadline_ns is None or not gap_ns:
         return 0

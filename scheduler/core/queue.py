@@ -105,6 +105,11 @@ class Lane:
         """The first of the lane, which must not be empty."""
         return self.entries[0][1]
 
+    @property
+    def second(self) -> Pending | None:
+        """Who is next once the first is gone."""
+        return self.entries[1][1] if len(self.entries) > 1 else None
+
     def importance(self) -> int:
         """The highest priority among those who wait here: they all wait for the same.
 

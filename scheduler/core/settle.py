@@ -30,8 +30,9 @@ from scheduler.core.decisions import UnloadEngine
 from scheduler.core.engine import Engine, EngineState
 from scheduler.core.loading import Loading
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
-from scheduler.core.outlook import never, too_late, too_late_from_ns
+from scheduler.core.outlook import never
 from scheduler.core.prefetch import expect
+from scheduler.core.punctuality import too_late, too_late_from_ns
 from scheduler.core.queue import AFTER_ALL
 from scheduler.core.request import RequestKind
 from scheduler.core.room import BEHIND, RUNNING, Blocked, Room, has_to_go

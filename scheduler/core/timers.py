@@ -50,9 +50,9 @@ class Timers:
             self._heap = [entry for entry in self._heap if self._due.get(entry[2]) == entry[0]]
             heapify(self._heap)
 
-    def is_set(self, kind: TimerKind, subject: int | str) -> bool:
-        """Whether there is such an alarm."""
-        return (kind, subject) in self._due
+    def due_ns(self, kind: TimerKind, subject: int | str) -> int | None:
+        """When this alarm goes off, None when there is none."""
+        return self._due.get((kind, subject))
 
     def clear(self, kind: TimerKind, subject: int | str) -> None:
         """Forget the alarm, if there is one."""

@@ -57,6 +57,23 @@ def test_of_a_stream_without_beat_the_next_is_a_mean_gap_from_now_whenever_the_l
     assert demand.next_ns(900 * MS) == 1100 * MS
 
 
+def test_how_much_time_requests_have_is_the_median_of_the_last_that_said_so():
+    demand = Demand()
+    demand.note(0)
+    assert demand.allowed_ns() is None
+    for i, allowed in enumerate((50, 90, 70)):
+        demand.note((i + 1) * MS, allowed)
+    assert demand.allowed_ns() == 70
+    demand.note(3 * MS + 1, 10)  # the same moment
+    demand.note(4 * MS, 90)
+    assert demand.allowed_ns() == 90
+    for i in range(REMEMBERED):
+        demand.note((5 + i) * MS, 20)
+    assert demand.allowed_ns() == 20
+    demand.forget()
+    assert demand.allowed_ns() is None
+
+
 def test_after_four_of_its_longest_gaps_nobody_expects_it():
     demand = asked(0, 100, 200, 300)
     end_ns = (300 + SILENT * 100) * MS

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scheduler.core.events import DrainRequested, ModelRemoved, PinChanged
+from scheduler.core.request import NO_DEADLINE_NS
 
 MS = 1_000_000
 S = 1000 * MS
@@ -242,6 +243,46 @@ def test_what_has_no_beat_but_cannot_be_loaded_in_time_is_loaded_ahead(make_worl
     world.ask("rival")
     world.at(13_000)
     assert world.states() == {"now and then": "ready", "rival": "unloaded"}
+
+
+def irregular(make_world, model_deadline_ns=None, **asked):
+    """A stream without beat and a rival that took its place, with what its requests say."""
+    world = make_world(1000)
+    world.pace = (LOAD, RUN, UNLOAD)
+    world.model("now and then", 600, deadline_ns=model_deadline_ns)
+    world.model("rival", 600)
+    world.load("now and then")
+    for ms in (1000, 1500, 4000, 4700, 9000):
+        world.at(ms)
+        world.ask("now and then", **asked)
+    world.at(9500)
+    world.ask("rival")
+    world.at(10_000)
+    return world
+
+
+def test_the_deadlines_of_its_requests_count_when_its_model_has_none(make_world):
+    for asked, comes_back in (({"deadline": 100}, True), ({}, False)):
+        world = irregular(make_world, **asked)
+        world.at(13_000)
+        assert world.states()["now and then"] == ("ready" if comes_back else "unloaded")
+
+
+def test_the_deadlines_of_its_requests_count_before_that_of_its_model(make_world):
+    world = irregular(make_world, 100 * MS, deadline_ns=NO_DEADLINE_NS)
+    world.at(13_000)
+    assert world.states()["now and then"] == "unloaded"
+
+
+def test_a_request_that_comes_too_late_does_not_put_off_a_load_that_is_due(make_world):
+    """Its mean gap is 2 s, so the load is due 1.625 s after the engine went."""
+    world = irregular(make_world, deadline=100)
+    for ms in (10_100, 10_900):
+        world.at(ms)
+        world.ask("now and then", deadline=100)
+        assert world.outcome(world.requests) == "deadline_missed: deadline_unreachable"
+    world.at(11_500)
+    assert world.count("load now and then") == 2
 
 
 def test_who_asked_for_an_unload_does_not_see_it_loaded_again_by_itself(make_world):

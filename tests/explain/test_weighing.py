@@ -107,7 +107,8 @@ def test_who_had_better_go_after_its_next_frame_is_spared(robot):
     robot.model("camera", 600, deadline_ns=400_000_000)
     robot.model("cold", 600)
     robot.ask(0, "cold")
-    stream(robot, "camera", first=1000, gap=1000, count=8, deadline_ns=2**62)
+    robot.ask(1000, "camera", deadline_ns=2**62)  # so that it is loaded
+    stream(robot, "camera", first=2000, gap=1000, count=7)
     asked = robot.ask(5980, "cold")
     robot.run(7000)
     assert robot.story(asked).weighing.spared == {"camera": Rule.BETTER_LATER}

@@ -11,6 +11,7 @@ from scheduler.core.admission import never
 from scheduler.core.amounts import sized, total
 from scheduler.core.fit import Fit, declared_fit, least_resident, most_bytes
 from scheduler.core.model import in_form
+from scheduler.core.units import never_units
 
 if TYPE_CHECKING:
     from scheduler.core.model import ModelSpec
@@ -112,17 +113,29 @@ def _model(
     if reason is not None:
         yield Finding(str(reason), fatal=True)
         return
-    yield from _forms(spec, declared_fit(specs, settings))
-    if spec.batch_max > 1 and never(spec, specs, settings, items=spec.batch_max) is not None:
-        yield Finding(
-            f"{spec.name}: a batch of {spec.batch_max} (batch.max) never fits; "
-            "it runs in smaller ones"
-        )
+    fit = declared_fit(specs, settings)
+    yield from _forms(spec, fit)
+    yield from _batches(spec, fit)
+    for form in spec.forms:
+        lacking = never_units(spec.name, (form,), settings.resources)
+        if lacking is not None:
+            yield Finding(f"{lacking}; it is served in other forms")
+
+
+def _batches(spec: ModelSpec, fit: Fit) -> Iterator[Finding]:
+    """The forms whose largest batch does not fit although one item does."""
+    for one in fit.possible(spec.name, 1):
+        most = one.form.batch_max
+        if most > 1 and one not in fit.possible(spec.name, most):
+            yield Finding(
+                f"{spec.name}{one.form.words}: a batch of {most} (batch.max) never fits; "
+                "it runs in smaller ones"
+            )
 
 
 def _forms(spec: ModelSpec, fit: Fit) -> Iterator[Finding]:
     """Each form in which a model can be served, and why it cannot in the others."""
-    for variant in dict.fromkeys(form.variant for form in spec.forms):
+    for variant in dict.fromkeys(one.form.variant for one in fit.open_to(spec.name)):
         there = [one for one in fit.open_to(spec.name) if one.form.variant == variant]
         good = [one for one in there if one in fit.possible(spec.name, 1)]
         if good:

@@ -10,7 +10,7 @@ from scheduler.config.memory import Memory, PoolConfig
 from scheduler.config.mode import ModeConfig, none_is_no_mode
 from scheduler.config.model import Model, Rules
 from scheduler.config.mqtt import FLEET, Mqtt
-from scheduler.config.name import Name, host_node
+from scheduler.config.name import Name, PoolName, host_node
 from scheduler.config.scheduling import Scheduling
 from scheduler.config.section import Count, Section
 from scheduler.config.sink import SinkConfig
@@ -40,7 +40,7 @@ class Config(Section):
 
     node: Name = Field(default_factory=host_node)
     memory: Memory = Memory()
-    resources: dict[Name, Count] = Field(default_factory=dict)
+    resources: dict[PoolName, Count] = Field(default_factory=dict)
     scheduling: Scheduling = Scheduling()
     defaults: Rules = Rules()
     models: Annotated[dict[Name, Model], BeforeValidator(_name_from_key)] = Field(

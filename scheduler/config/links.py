@@ -10,6 +10,7 @@ from scheduler.config.footprint import Footprint
 from scheduler.config.mistake import nearest
 from scheduler.config.mode import NO_MODE
 from scheduler.config.source import RECORDED, Arrivals, OriginKind
+from scheduler.config.uses import uses_on
 
 if TYPE_CHECKING:
     from scheduler.config.config import Config
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from scheduler.config.mode import ModeConfig
     from scheduler.config.model import Model
     from scheduler.config.source import SourceConfig
+    from scheduler.config.variant import Variant
 
 _TIMED = {"rate", "jitter", "arrivals", "size", "seed", "cycle"}
 _REPLAYED = {"loop", "realtime"}
@@ -143,8 +145,29 @@ class Links:
             )
 
     def _check_uses(self, name: str, model: Model) -> None:
-        for resource in model.with_defaults(self._config.defaults).uses:
-            self._known("resources", resource, (*self.where(name, "uses"), resource))
+        whole = model.with_defaults(self._config.defaults)
+        first, *others = whole.every_variant()
+        self._check_units(first, self.where(name, "uses"))
+        for index, variant in enumerate(others):
+            said = model.variants[index].uses is not None
+            path = ("models", name, "variants", index, "uses") if said else self.where(name, "uses")
+            self._check_units(variant, path)
+
+    def _check_units(self, variant: Variant, path: KeyPath) -> None:
+        """Note units of what is no resource. That of a family is the one of each place."""
+        there = places(variant.device, list(self._config.memory.by_pool()))
+        for name in variant.uses or {}:
+            if name in there and len(there) > 1:
+                self._mistakes.add(
+                    (*path, name),
+                    f"{name} is one of several places that it may be in; "
+                    f"write {family(name)} for whichever it is",
+                )
+                continue
+            for resource in dict.fromkeys(
+                one for place in there for one in uses_on({name: 1}, place)
+            ):
+                self._known("resources", resource, (*path, name))
 
     def _check_source(self, name: str, source: SourceConfig) -> None:
         path = ("sources", name)

@@ -1,10 +1,11 @@
 """A model as it is written: in a configuration, or in a program."""
 
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated
 
 from pydantic import Field, StrictBool, ValidationInfo, field_validator
 
+from scheduler.config.batch import Batch
 from scheduler.config.device import DEFAULT_POOL, Device, placed
 from scheduler.config.footprint import FootprintByPool
 from scheduler.config.name import Name
@@ -16,6 +17,7 @@ from scheduler.config.units import (
     Nanoseconds,
     PositiveDurationOrNone,
 )
+from scheduler.config.uses import Uses, uses_on
 from scheduler.config.variant import EngineName, Options, Variant, footprint_on, merged
 from scheduler.core.model import SECOND_NS, Form, ModelSpec, PoolFootprint, QueueKeep
 
@@ -25,13 +27,6 @@ class Queue(Section):
 
     limit: Count = 32
     keep: QueueKeep = QueueKeep.ALL
-
-
-class Batch(Section):
-    """How many requests may run in one go, and how long to wait for them to gather."""
-
-    max: Count = 1
-    wait: Duration = Nanoseconds(0)
 
 
 class Rules(Section):
@@ -47,7 +42,7 @@ class Rules(Section):
     deadline: PositiveDurationOrNone = None
     keep_alive: DurationOrForever = Nanoseconds(300 * SECOND_NS)
     exclusive: frozenset[Name] = frozenset()
-    uses: dict[Name, Count] = Field(default_factory=dict)
+    uses: Uses = Field(default_factory=dict)
     queue: Queue = Queue()
     batch: Batch = Batch()
     max_wait: Duration = Nanoseconds(2 * SECOND_NS)
@@ -88,12 +83,10 @@ class Model(Rules):
 
     def with_defaults(self, defaults: Rules) -> "Model":
         """Take from `defaults` what this model does not say itself, in `queue` and `batch` too."""
-        update = _said_only_by(defaults, self)
-        for key in ("queue", "batch"):
-            if key not in update:
-                mine = getattr(self, key)
-                said = _said_only_by(getattr(defaults, key), mine)
-                update[key] = mine.model_copy(update=said)
+        said = defaults.model_fields_set - self.model_fields_set
+        update = {key: getattr(defaults, key) for key in said}
+        update.setdefault("queue", self.queue.completed(defaults.queue))
+        update.setdefault("batch", self.batch.completed(defaults.batch))
         return self.model_copy(update=update)
 
     def on(self, pools: Sequence[str]) -> "Model":
@@ -119,6 +112,8 @@ class Model(Rules):
                 "options": best.options,
                 "device": best.device,
                 "footprint": best.footprint,
+                "uses": best.uses,
+                "batch": best.batch,
                 "variants": every[index + 1 :],
             }
         )
@@ -131,6 +126,8 @@ class Model(Rules):
             options=self.options,
             device=self.device,
             footprint=self.footprint,
+            uses=self.uses,
+            batch=self.batch,
         )
         return [first, *(self._completed(variant) for variant in self.variants)]
 
@@ -140,6 +137,8 @@ class Model(Rules):
             "engine": variant.engine or self.engine,
             "device": variant.device or self.device,
             "options": merged(variant.options, self.options) if is_same else variant.options,
+            "uses": self.uses if variant.uses is None else variant.uses,
+            "batch": (variant.batch or Batch()).completed(self.batch),
         }
         return variant.model_copy(update=update)
 
@@ -159,8 +158,12 @@ class Model(Rules):
                 footprint=footprint_on(variant.footprint, device),
                 variant=variant.name if self.variants else "",
                 device=device if has_places else "",
+                uses=uses_on(variant.uses or {}, device),
+                batch_max=batch.max,
+                batch_wait_ns=batch.wait,
             )
             for variant, device in placed
+            for batch in (variant.batch or Batch(),)
         ]
 
     def pool_footprints(self, default_pool: str = DEFAULT_POOL) -> dict[str, PoolFootprint]:
@@ -181,21 +184,17 @@ class Model(Rules):
             keep_alive_ns=self.keep_alive,
             pinned=self.pinned,
             exclusive=self.exclusive,
-            uses=self.uses,
+            uses=first.uses,
             queue_limit=self.queue.limit,
             queue_keep=self.queue.keep,
-            batch_max=self.batch.max,
-            batch_wait_ns=self.batch.wait,
+            batch_max=first.batch_max,
+            batch_wait_ns=first.batch_wait_ns,
             max_wait_ns=self.max_wait,
             min_residency_ns=self.min_residency,
             load_timeout_ns=self.load_timeout,
             run_timeout_ns=self.run_timeout,
             backoff_ns=self.backoff,
         )
-
-
-def _said_only_by(one: Section, other: Section) -> dict[str, Any]:
-    return {key: getattr(one, key) for key in one.model_fields_set - other.model_fields_set}
 
 
 def _devices(device: str | tuple[str, ...]) -> tuple[str, ...]:

@@ -45,4 +45,4 @@ def host_node() -> str:
 Name = Annotated[str, PlainValidator(_read_name)]
 """ASCII letters, digits, `_`, `.` and `-`: a name is part of topics, URLs and file names."""
 PoolName = Annotated[str, PlainValidator(read_pool_name)]
-"""As `Name`, with `:` for devices (`cuda:0`)."""
+"""As `Name`, with `:` for devices (`cuda:0`): pools, and resources that each of these has."""

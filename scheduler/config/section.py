@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import BaseModel, ConfigDict, Field, Strict
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 COUNT_MAX = 1_000_000
 
@@ -21,3 +24,9 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, populate_by_name=True
     )
+
+    def completed(self, general: Section) -> Self:
+        """Return this section with what it does not say itself from `general`; it says all then."""
+        mine = {key: getattr(self, key) for key in self.model_fields_set}
+        whole = {key: getattr(general, key) for key in type(self).model_fields}
+        return self.model_copy(update=whole | mine)

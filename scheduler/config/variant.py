@@ -5,11 +5,13 @@ from typing import Annotated, Any
 
 from pydantic import Field, PlainValidator, StringConstraints
 
+from scheduler.config.batch import Batch
 from scheduler.config.device import Device, family
 from scheduler.config.footprint import Footprint, FootprintByPool
 from scheduler.config.name import Name
 from scheduler.config.section import Section
 from scheduler.config.units import quoted
+from scheduler.config.uses import Uses
 from scheduler.core.model import PoolFootprint
 from scheduler.plugin.engine import EngineOptions
 
@@ -31,8 +33,8 @@ Options = Annotated[Mapping[str, Any] | EngineOptions, PlainValidator(_read_opti
 class Variant(Section):
     """A form of a model beside its first: fp16, int8, a smaller input.
 
-    What it does not say is the model's: its `engine`, its `device`, and of its `options` those that
-    are not written here, as long as the engine is the same.
+    What it does not say is the model's: its `engine`, its `device`, what it `uses`, and of its
+    `batch` and its `options` what is not written here, of these as long as the engine is the same.
     """
 
     name: Name
@@ -40,6 +42,8 @@ class Variant(Section):
     options: Options = Field(default_factory=dict)
     device: Device | None = None
     footprint: FootprintByPool
+    uses: Uses | None = None
+    batch: Batch | None = None
 
 
 def merged(mine: Options, general: Options) -> Options:

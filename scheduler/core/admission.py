@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from scheduler.core.fit import declared_fit
 from scheduler.core.outcome import Reason, ReasonCode
+from scheduler.core.units import never_units
 
 if TYPE_CHECKING:
     from scheduler.core.model import ModelSpec
@@ -21,22 +22,10 @@ def never(
     Decides on declared figures; the scheduler asks the parts of this with measured ones.
     """
     return (
-        never_units(spec, settings.resources)
+        never_units(spec.name, spec.forms, settings.resources)
         or excluded_by_pin(spec, (other for other in specs.values() if other.pinned))
         or declared_fit({**specs, spec.name: spec}, settings).why_not((spec.name,), items)
     )
-
-
-def never_units(spec: ModelSpec, resources: Mapping[str, int]) -> Reason | None:
-    """More units of a resource than there are."""
-    for name, units in spec.uses.items():
-        if units > resources.get(name, 0):
-            return Reason(
-                ReasonCode.NEVER_ENOUGH_UNITS,
-                f"{spec.name} never runs: it uses {name}: {units}, "
-                f"and resources has {name}: {resources.get(name, 0)}",
-            )
-    return None
 
 
 def excluded_by_pin(spec: ModelSpec, pinned: Iterable[ModelSpec]) -> Reason | None:

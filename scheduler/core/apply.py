@@ -264,7 +264,7 @@ def _ran_well(lease: Lease, worked_ns: int | None, now: int) -> None:
     if not lease.holds:
         engine, runs = lease.engines[0], len(lease.granted) if lease.in_turn else 1
         took_ns = now - lease.granted_ns
-        engine.figures.ran_well(took_ns // runs, engine.spec.batch_max, now)
+        engine.figures.ran_well(took_ns // runs, now)
         engine.figures.work_times.add((took_ns if worked_ns is None else worked_ns) // runs, now)
 
 

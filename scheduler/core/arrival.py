@@ -100,11 +100,11 @@ def starts_at_once(state: State, pending: Pending, now: int) -> bool:
         and engine.is_idle
         and pending.request.kind is RequestKind.INFER
         and pending.request.items == 1
-        and not engine.spec.batch_wait_ns
+        and not engine.form.batch_wait_ns
         and state.is_quiet()
         and not state.timers.has_due(now)
         and (pending.deadline_ns is None or too_late(state, pending, now) is None)
-        and all(state.units[name] >= count for name, count in engine.spec.uses.items())
+        and all(state.units[name] >= count for name, count in engine.form.uses.items())
         and all(
             amount <= 0 or amount <= state.ledger.pools[pool].free_bytes()
             for pool, amount in engine.figures.workspace_bytes.items()

@@ -16,11 +16,11 @@ if TYPE_CHECKING:
 
 
 def most_items(state: State, engine: Engine) -> int:
-    """How many items a run of this engine may have: by its model, by the budget, and by memory.
+    """How many items a run of this engine may have: by its form, by the budget, and by memory.
 
     The budget allows what would fit beside what is pinned, were all others gone.
     """
-    most = engine.spec.batch_max
+    most = engine.form.batch_max
     figures = engine.figures
     if figures.room_for[0] != state.epoch:
         figures.room_for = (state.epoch, _room_for(state, engine))
@@ -28,7 +28,7 @@ def most_items(state: State, engine: Engine) -> int:
 
 
 def _room_for(state: State, engine: Engine) -> int:
-    most = engine.spec.batch_max
+    most = engine.form.batch_max
     usable, alone = usable_bytes(state), engine.running_bytes(1)
     for pool, part in engine.form.footprint.items():
         if part.per_item_bytes:
@@ -64,7 +64,7 @@ def waits_until_ns(lane: Lane, batch: list[Pending], most: int, now: int) -> int
     At most half of the time to the deadline of its first is lent to others.
     """
     head = batch[0]
-    wait_ns = lane.engines[0].spec.batch_wait_ns
+    wait_ns = lane.engines[0].form.batch_wait_ns
     if head.deadline_ns is not None:
         wait_ns = min(wait_ns, (head.deadline_ns - head.arrived_ns) // 2)
     until_ns = head.arrived_ns + wait_ns

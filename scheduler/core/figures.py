@@ -72,7 +72,7 @@ class Figures:
         self.batch_limit = max(1, min(items, self.batch_limit or items) // 2)
         self.runs_since = 0
 
-    def ran_well(self, duration_ns: int, batch_max: int, now: int) -> None:
+    def ran_well(self, duration_ns: int, now: int) -> None:
         """A run ended well. After sixteen of them one item more is tried."""
         self.run_times.add(duration_ns, now)
         if self.cut_short:
@@ -83,7 +83,7 @@ class Figures:
         if self.runs_since == GROWS_AFTER:
             self.runs_since = 0
             self.batch_limit += 1
-            if self.batch_limit >= batch_max:
+            if self.batch_limit >= self.form.batch_max:
                 self.batch_limit = None
 
     def _weigh(self) -> None:

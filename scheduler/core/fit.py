@@ -14,6 +14,7 @@ from scheduler.core.amounts import Amounts, larger, plus, shortage, sized, total
 from scheduler.core.figures import Figures
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.core.settings import Settings, Trust
+from scheduler.core.units import with_units
 
 if TYPE_CHECKING:
     from scheduler.core.model import ModelSpec
@@ -202,7 +203,8 @@ def _least(parts: Sequence[Amounts]) -> dict[str, int]:
 def declared_fit(specs: Mapping[str, ModelSpec], settings: Settings) -> Fit:
     """What fits by what is declared, before anything was measured."""
     forms = {
-        name: [Figures(form, Trust.DECLARED) for form in spec.forms] for name, spec in specs.items()
+        name: with_units([Figures(form, Trust.DECLARED) for form in spec.forms], settings.resources)
+        for name, spec in specs.items()
     }
     usable = {
         name: pool.budget_bytes - settings.overhead_bytes(name)

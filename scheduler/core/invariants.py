@@ -59,7 +59,7 @@ def _check_leases(state: State) -> None:
 def _check_units(state: State) -> None:
     in_use = dict.fromkeys(state.settings.resources, 0)
     for engine in state.engines.values():
-        for name, count in engine.spec.uses.items() if engine.run else ():
+        for name, count in engine.form.uses.items() if engine.run else ():
             in_use[name] += count
     for name, most in state.settings.resources.items():
         assert in_use[name] <= most, f"{in_use[name]} of {most} units of {name} are in use"

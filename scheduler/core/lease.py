@@ -59,7 +59,7 @@ class Lease:
     @property
     def in_turn(self) -> bool:
         """A train: its requests run one after another, each by itself."""
-        return len(self.granted) > 1 and self.engines[0].spec.batch_max == 1
+        return len(self.granted) > 1 and self.engines[0].form.batch_max == 1
 
     def __repr__(self) -> str:
         names = ",".join(engine.name for engine in self.engines)

@@ -47,12 +47,17 @@ class Form(Value, frozen=True, kw_only=True):
     """One way for a model to be in memory: a variant of it in one place, with its own bytes.
 
     `variant` is empty where the model has no variants, `device` (the pool that the engine is placed
-    in) where it has no choice of places. `footprint` maps pool names to bytes.
+    in) where it has no choice of places. `footprint` maps pool names to bytes; `uses` are resource
+    units held while running, `batch_max` is how many requests one run may serve, and
+    `batch_wait_ns` how long the first of them may wait for others.
     """
 
     footprint: Mapping[str, PoolFootprint]
     variant: str = ""
     device: str = ""
+    uses: Mapping[str, int] = field(default_factory=dict)
+    batch_max: int = 1
+    batch_wait_ns: int = 0
 
     def __str__(self) -> str:
         return form_name(self.variant, self.device)
@@ -76,11 +81,11 @@ def in_form(variant: str, device: str) -> str:
 class ModelSpec(Value, frozen=True, kw_only=True):
     """A registered model as the core sees it: no engine, no options, only what decides.
 
-    `footprint` maps pool names to bytes; with `variant` and `device` it is the first of the forms
-    that the model may take, and `alternatives` are the others, the best variant first (see `Form`).
-    `deadline_ns` is relative to a request's arrival and used
-    when the request names none; `keep_alive_ns` of None means for ever; `exclusive` names groups of
-    which one engine may be loaded at a time; `uses` are resource units held while running.
+    `footprint`, `variant`, `device`, `uses`, `batch_max` and `batch_wait_ns` are those of the first
+    of the forms that the model may take (see `Form`), and `alternatives` are the others, the best
+    variant first. `deadline_ns` is relative to a request's arrival and used when the request names
+    none; `keep_alive_ns` of None means for ever; `exclusive` names groups of which one engine may
+    be loaded at a time.
     """
 
     name: str
@@ -107,5 +112,12 @@ class ModelSpec(Value, frozen=True, kw_only=True):
     @property
     def forms(self) -> tuple[Form, ...]:
         """Every form that the model may take, the best variant first."""
-        first = Form(footprint=self.footprint, variant=self.variant, device=self.device)
+        first = Form(
+            footprint=self.footprint,
+            variant=self.variant,
+            device=self.device,
+            uses=self.uses,
+            batch_max=self.batch_max,
+            batch_wait_ns=self.batch_wait_ns,
+        )
         return (first, *self.alternatives)

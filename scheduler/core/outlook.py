@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from scheduler.core.admission import excluded_by_pin, never_units
+from scheduler.core.admission import excluded_by_pin
 from scheduler.core.amounts import plus, shortage, total
 from scheduler.core.engine import Engine, EngineState
 from scheduler.core.fit import Fit, never_fits
 from scheduler.core.outcome import Reason, ReasonCode
+from scheduler.core.units import never_units, with_units
 
 if TYPE_CHECKING:
     from scheduler.core.figures import Figures
@@ -55,7 +56,7 @@ def judge(
     """
     for index, engine in enumerate(engines):
         reason = (
-            never_units(engine.spec, state.settings.resources)
+            never_units(engine.name, engine.spec.forms, state.settings.resources)
             or excluded_by_pin(engine.spec, (pin.spec for pin in pins))
             or _excluded_by_another(engine, engines[index + 1 :])
         )
@@ -75,9 +76,10 @@ def fit(state: State) -> Fit:
 
 
 def fit_beside(state: State, pins: Sequence[Engine]) -> Fit:
-    """Which forms fit beside these, if they were pinned."""
+    """Which forms fit beside these, if they were pinned. What lacks units for ever is no form."""
+    resources = state.settings.resources
     forms = {
-        name: _present_first(engine) if engine in pins else engine.forms
+        name: with_units(_present_first(engine) if engine in pins else engine.forms, resources)
         for name, engine in state.engines.items()
         if not engine.removed
     }

@@ -111,7 +111,7 @@ class Settling:
             lane.blocked = RUNNING
             self.state.queue.set_aside(lane)
             return True
-        at_rest = engine.state is EngineState.UNLOADED or (engine.is_idle and not engine.spec.uses)
+        at_rest = engine.state is EngineState.UNLOADED or (engine.is_idle and not engine.form.uses)
         if not at_rest or not self.room.is_as_hopeless(lane):
             return False
         lane.blocked = BEHIND
@@ -266,7 +266,7 @@ class Settling:
                 claimant(lane, head, self.state.policy, self.now), Need(need, need), ()
             )
             return False
-        if lane.engines[0].spec.batch_max == 1:
+        if lane.engines[0].form.batch_max == 1:
             self._grant(train_of(self.state, lane, self.now), need)
             return True
         most = most_items(self.state, lane.engines[0])
@@ -284,7 +284,7 @@ class Settling:
     def _take_units(self, lane: Lane, engine: Engine) -> bool:
         """Claim the units of a run, free or not: later ones may not use them up."""
         enough = True
-        for name, count in engine.spec.uses.items():
+        for name, count in engine.form.uses.items():
             self.units[name] -= count
             if self.units[name] < 0:
                 lane.blocked = (ReasonCode.WAITS_FOR_UNITS, f"all units of {name} are in use")
@@ -293,7 +293,7 @@ class Settling:
 
     def _give_units_back(self, engine: Engine) -> None:
         """It waits for memory, which can take long: until then others may have the units."""
-        for name, count in engine.spec.uses.items():
+        for name, count in engine.form.uses.items():
             self.units[name] += count
 
     def _grant(self, batch: list[Pending], amounts: Amounts) -> None:

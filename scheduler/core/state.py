@@ -162,7 +162,7 @@ class State:
         engine.run = lease
         engine.use()
         self.timers.clear(TimerKind.KEEP_ALIVE, engine.name)
-        for name, count in engine.spec.uses.items():
+        for name, count in engine.form.uses.items():
             self.units[name] -= count
         if engine.spec.run_timeout_ns is not None:
             self.timers.set(TimerKind.RUN, lease.id, now + engine.spec.run_timeout_ns)
@@ -211,7 +211,7 @@ class State:
             else:
                 engine.run = None
                 self.queue.bring_back(engine.name)
-                for name, count in engine.spec.uses.items():
+                for name, count in engine.form.uses.items():
                     self.units[name] += count
             engine.used_ns = now
             if engine.is_idle:

@@ -48,7 +48,7 @@ class Analysis:
     def bound(self, name: str) -> Bound:
         """The bound of one model, if all that it needs can be shown."""
         model = self._models[name]
-        shared = "" if not model.uses else next(iter(model.uses))
+        shared = next(iter(self._uses(model)), "")
         asking = [source for source in self._sources if source.model == name]
         why_not = self._whole(model) or self._server(model)
         if why_not or not asking:
@@ -103,11 +103,12 @@ class Analysis:
 
     def _server(self, model: Model) -> str:
         """Why runs of this model and of others are not simply one after the other."""
-        if len(model.uses) > 1:
+        if len(self._uses(model)) > 1:
             return "it uses more than one resource"
-        for name in model.uses:
-            users = [other for other in self._models.values() if name in other.uses]
-            if any(other.uses[name] < self._settings.resources.get(name, 0) for other in users):
+        for name in self._uses(model):
+            users = [other for other in self._models.values() if name in self._uses(other)]
+            most = self._settings.resources.get(name, 0)
+            if any(form.uses.get(name, most) < most for o in users for form in o.forms(self._pool)):
                 return f"several can run on {name} at a time"
             if any(None in times_by_form(other).values() for other in users):
                 return f"the run times of those who use {name} are not written down"
@@ -116,7 +117,11 @@ class Analysis:
     def _shares(self, source: SourceConfig, model: Model) -> bool:
         """Whether the runs for this source keep those of `model` waiting."""
         other = self._models[source.model]
-        return source.model == model.name or bool(set(other.uses) & set(model.uses))
+        return source.model == model.name or bool(set(self._uses(other)) & set(self._uses(model)))
+
+    def _uses(self, model: Model) -> list[str]:
+        """The resources that a model uses, in whichever form."""
+        return list(dict.fromkeys(name for form in model.forms(self._pool) for name in form.uses))
 
     def _regular(self, before: list[SourceConfig]) -> str:
         """Why requests that may go first are not bounded in number."""
@@ -158,8 +163,9 @@ class Analysis:
 
     def _run_ns(self, source: SourceConfig) -> int:
         model = self._models[source.model]
+        most = max(form.batch_max for form in model.forms(self._pool))
         times = [one for one in times_by_form(model).values() if one is not None]
-        return max((one.run_ns(model.batch.max) for one in times), default=0)
+        return max((one.run_ns(most) for one in times), default=0)
 
 
 def deadline_of(source: SourceConfig, model: Model) -> int | None:
@@ -174,6 +180,6 @@ def _most_bytes(model: Model, pool: str) -> dict[str, int]:
     most: dict[str, int] = {}
     for form in model.forms(pool):
         for name, part in form.footprint.items():
-            running = part.resident_bytes + part.running_bytes(model.batch.max)
+            running = part.resident_bytes + part.running_bytes(form.batch_max)
             most[name] = max(most.get(name, 0), part.loading_bytes, running)
     return most

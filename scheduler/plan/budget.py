@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from functools import partial
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -41,8 +40,14 @@ def least_bytes(specs: Iterable[ModelSpec], settings: Settings, pool: str) -> in
 
 def ample_bytes(specs: Iterable[ModelSpec], settings: Settings, pool: str) -> int:
     """The budget of `pool` with which all models load and run at once: more helps nobody."""
-    most = sum(max(_parts(spec, pool, partial(_most, items=spec.batch_max))) for spec in specs)
-    return settings.overhead_bytes(pool) + most
+    most = [
+        max(
+            _most(form.footprint[pool], form.batch_max) if pool in form.footprint else 0
+            for form in spec.forms
+        )
+        for spec in specs
+    ]
+    return settings.overhead_bytes(pool) + sum(most)
 
 
 def _parts(spec: ModelSpec, pool: str, size: Callable[[PoolFootprint], int]) -> list[int]:

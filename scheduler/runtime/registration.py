@@ -68,7 +68,7 @@ class Registration:
             self.model.name,
             pool,
             footprint=form.footprint.get(pool),
-            batch_max=self.model.batch.max,
+            batch_max=form.batch_max,
             priority=self.model.priority,
         )
         return kind.plugin(kind.options, context)

@@ -186,6 +186,53 @@ def test_a_model_of_a_program_is_put_on_the_pools_there_are():
     assert len(there.forms("host")) == 6
 
 
+# -- units and batches ------------------------------------------------------------------------
+
+
+def test_a_variant_has_the_units_and_batches_of_its_model_but_for_what_it_says(load):
+    config = load(
+        f"memory: {{budget: 1GiB}}\nresources: {{gpu: 1, dla: 2}}\n"
+        f"defaults: {{batch: {{wait: 3ms}}, uses: {{gpu: 1}}}}\nmodels:\n"
+        f"  a: {{{ECHO}, footprint: 40MiB, batch: {{max: 4}}, variants: ["
+        "{name: same, footprint: 20MiB}, {name: b, footprint: 20MiB, uses: {dla: 2},"
+        " batch: {max: 8}}, {name: c, footprint: 9MiB, uses: {}, batch: {max: 1, wait: 0s}}]}\n"
+    )
+    spec = config.models["a"].to_spec()
+    assert [(f.variant, dict(f.uses), f.batch_max, f.batch_wait_ns) for f in spec.forms] == [
+        ("default", {"gpu": 1}, 4, 3_000_000),
+        ("same", {"gpu": 1}, 4, 3_000_000),
+        ("b", {"dla": 2}, 8, 3_000_000),
+        ("c", {}, 1, 0),
+    ]
+
+
+def test_a_unit_of_a_family_is_that_of_the_device(load):
+    resources = 'resources: {"cuda:0": 1, "cuda:1": 1, gpu: 1}'
+    text = "footprint: 40MiB, device: cuda, uses: {cuda: 1, gpu: 1}"
+    found = one(load, text, f"{POOLS}\n{resources}").models["a"].to_spec("host").forms
+    assert [dict(form.uses) for form in found] == [
+        {"cuda:0": 1, "gpu": 1},
+        {"cuda:1": 1, "gpu": 1},
+    ]
+
+
+def test_a_model_as_one_of_its_variants_keeps_what_each_of_them_has():
+    model = Model(
+        name="a",
+        footprint=5,
+        uses={"gpu": 1},
+        variants=[
+            {"name": "b", "footprint": 3, "uses": {}, "batch": {"max": 2}},
+            {"name": "c", "footprint": 2},
+        ],
+    )
+    as_b = model.as_variant("b").to_spec().forms
+    assert [(f.variant, dict(f.uses), f.batch_max) for f in as_b] == [
+        ("b", {}, 2),
+        ("c", {"gpu": 1}, 1),
+    ]
+
+
 SHORT = "needs 2.00 GiB, budget of unified is 1.00 GiB; short by 1.00 GiB"
 TOGETHER = (
     "all models together need 2.00 GiB of unified, the budget is 1.00 GiB: all can be loaded at "
@@ -243,3 +290,29 @@ def test_where_a_model_may_be_placed_is_told(load):
         "all models together need at least 9.0 MiB of cuda:0 and cuda:1, which have 3.00 GiB: "
         "they may all be loaded at once"
     )
+
+
+def test_a_form_that_takes_more_units_than_there_are_is_told(load):
+    small = "variants: [{name: b, footprint: 20MiB, uses: {gpu: 1}}]"
+    memory = "memory: {budget: 1GiB}\nresources: {gpu: 1}"
+    fatal, others = told(one(load, f"footprint: 40MiB, uses: {{gpu: 2}}, {small}", memory))
+    assert fatal == []
+    never = "a never runs as default: it uses gpu: 2, and resources has gpu: 1"
+    assert others[:2] == [
+        "a as b fits: needs at most 20.0 MiB of unified",
+        f"{never}; it is served in other forms",
+    ]
+    small = small.replace("gpu: 1", "gpu: 3")
+    fatal, _ = told(one(load, f"footprint: 40MiB, uses: {{gpu: 2}}, {small}", memory))
+    assert fatal == ["a never runs, not even as b: it uses gpu: 3, and resources has gpu: 1"]
+
+
+def test_the_batch_of_each_form_is_checked(load):
+    text = (
+        "footprint: {resident: 900MiB, per_item: 50MiB}, batch: {max: 2}, variants: ["
+        "{name: b, footprint: {resident: 600MiB, per_item: 50MiB}, batch: {max: 16}}]"
+    )
+    _, others = told(one(load, text))
+    assert [text for text in others if "batch" in text] == [
+        "a as b: a batch of 16 (batch.max) never fits; it runs in smaller ones"
+    ]

@@ -47,6 +47,7 @@ from scheduler.core.state import State
 
 MS = 1_000_000
 POOL = "unified"
+RUNNING = ("uses", "batch_max", "batch_wait_ns")
 
 
 def text(decision: Decision) -> str:
@@ -86,11 +87,12 @@ def news_text(decision: Decision) -> str:
     raise AssertionError(decision)
 
 
-def form(variant: str, resident: int, pool: str = POOL, device: str = "", **more: int) -> Form:
-    """A form in one pool."""
+def form(variant: str, resident: int, pool: str = POOL, device: str = "", **more: Any) -> Form:
+    """A form in one pool; `uses`, `batch_max` and `batch_wait_ns` are its own."""
+    running = {key: more.pop(key) for key in RUNNING if key in more}
     sizes = {f"{key}_bytes": value for key, value in more.items()}
     part = PoolFootprint(resident_bytes=resident, **sizes)
-    return Form(footprint={pool: part}, variant=variant, device=device)
+    return Form(footprint={pool: part}, variant=variant, device=device, **running)
 
 
 @contextmanager
@@ -167,7 +169,8 @@ class World:
     def model(self, name: str, resident: int = 100, **rules: Any) -> list[str]:
         """Register a model; `peak`, `workspace` and `per_item` belong to its one pool.
 
-        `forms` are given instead of `resident` where there are several, see `form`.
+        `forms` are given instead of `resident` where there are several, see `form`. What is said of
+        `uses` and batches here holds for all of them.
         """
         part = PoolFootprint(
             resident_bytes=resident,
@@ -176,7 +179,9 @@ class World:
             per_item_bytes=rules.pop("per_item", 0),
         )
         footprint: Mapping[str, PoolFootprint] = rules.pop("footprint", {POOL: part})
-        first, *others = rules.pop("forms", [Form(footprint=footprint)])
+        running = {key: rules.pop(key) for key in RUNNING if key in rules}
+        forms = [replace(one, **running) for one in rules.pop("forms", [Form(footprint=footprint)])]
+        first, *others = forms
         rules.setdefault("keep_alive_ns", None)
         if "exclusive" in rules:
             rules["exclusive"] = frozenset(rules["exclusive"])
@@ -186,6 +191,7 @@ class World:
             variant=first.variant,
             device=first.device,
             alternatives=tuple(others),
+            **{key: getattr(first, key) for key in RUNNING},
             **rules,
         )
         return self.tell(ModelRegistered(spec))

@@ -484,3 +484,77 @@ def _spec(name, forms):
         variant=first.variant,
         alternatives=tuple(others),
     )
+
+
+# -- units and batches ------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("turn", [1, -1])
+def test_a_form_that_takes_more_units_than_there_are_is_no_form(make_world, turn):
+    world = make_world(resources={"gpu": 1})
+    world.model("a", forms=[form("fp16", 600, uses={"gpu": 2}), form("int8", 300)][::turn])
+    assert world.ask("a") == ["load a as int8"]
+    world.loaded("a")
+    world.at(60 * S)
+    assert world.ended() == ["finish 1 completed"]
+    assert world.states() == {"a": "ready"}
+    world.check_rest("a")
+
+
+def test_a_pinned_engine_takes_no_form_that_can_never_run(make_world):
+    world = make_world(resources={"gpu": 1})
+    forms = [form("fp16", 600, uses={"gpu": 2}), form("int8", 300, uses={"gpu": 1})]
+    assert world.model("a", forms=forms, pinned=True) == ["load a as int8"]
+
+
+def test_what_has_enough_units_in_no_form_is_refused_at_the_door(make_world):
+    world = make_world(resources={"gpu": 1})
+    world.model("a", forms=[form("fp16", 600, uses={"gpu": 3}), form("int8", 300, uses={"gpu": 2})])
+    assert world.ask("a") == ["finish 1 rejected: never_enough_units"]
+    assert str(world.outcomes[1].reason) == (
+        "a never runs, not even as int8: it uses gpu: 2, and resources has gpu: 1"
+    )
+
+
+def test_units_of_one_device_are_not_those_of_another(make_world):
+    pools = {f"cuda:{i}": PoolBudget(budget_bytes=1000) for i in range(2)}
+    world = make_world(pools=pools, resources={"cuda:0": 1, "cuda:1": 1})
+    placed = [form("", 600, pool, pool, uses={pool: 1}) for pool in pools]
+    world.model("a", forms=placed)
+    world.model("b", forms=placed)
+    here = {"cuda:0": PoolFootprint(resident_bytes=100)}
+    world.model("c", footprint=here, uses={"cuda:0": 1})
+    world.bring("a", "b", "c")
+    assert world.ask("a") == ["run a for 4"]
+    assert world.ask("b") == ["run b for 5"]
+    assert world.ask("c") == []
+    assert world.waits_for(6) == "waits_for_units"
+    world.quiesce()
+    assert world.scheduler.snapshot().resources_in_use == {"cuda:0": 0, "cuda:1": 0}
+
+
+def test_a_batch_waits_as_its_form_says(make_world):
+    world = make_world()
+    forms = [form("fp16", 1200), form("int8", 300, batch_max=4, batch_wait_ns=5 * MS)]
+    world.model("a", forms=forms)
+    world.bring("a")
+    assert world.ask("a") == []
+    assert world.waits_for(2) == "waits_for_batch"
+    world.at(5)
+    assert world.count("run a for 2") == 1
+
+
+def test_a_batch_that_was_halved_grows_up_to_what_its_form_allows(make_world):
+    world = make_world()
+    world.model("a", forms=[form("fp16", 1200, batch_max=16), form("int8", 300, batch_max=4)])
+    world.bring("a")
+    for _ in range(5):
+        world.ask("a")
+    world.ended()
+    assert world.count("run a for 3,4,5,6") == 1
+    world.ended(outcome=Outcome.FAILED, error="no room", out_of_memory=True)
+    assert world.scheduler.snapshot().engines[0].batch_limit == 2
+    for _ in range(40):
+        world.quiesce()
+        world.ask("a")
+    assert world.scheduler.snapshot().engines[0].batch_limit is None

@@ -38,12 +38,19 @@ footprints = st.builds(
 
 @st.composite
 def forms(draw: st.DrawFn, pools: tuple[str, ...], variant: str) -> list[Form]:
-    """One variant: in its pools, or in each of its places."""
+    """One variant: in its pools, or in each of its places, with or without units of their own."""
+    rules = {
+        "variant": variant,
+        "batch_max": draw(st.sampled_from([1, 1, 4])),
+        "batch_wait_ns": draw(st.sampled_from([0, 5 * MS])),
+    }
+    uses = draw(st.sampled_from([{}, {}, {"gpu": 1}, {"gpu": 2}, {"gpu": 1, "dla": 1}]))
     if len(pools) > 1 and draw(st.booleans()):
         part = draw(footprints)
-        return [Form(footprint={p: part}, variant=variant, device=p) for p in pools]
+        units = {p: {**uses, p: 1} if draw(st.booleans()) else uses for p in pools}
+        return [Form(footprint={p: part}, device=p, uses=units[p], **rules) for p in pools]
     footprint = {pool: draw(footprints) for pool in pools[: draw(st.integers(1, len(pools)))]}
-    return [Form(footprint=footprint, variant=variant)]
+    return [Form(footprint=footprint, uses=uses, **rules)]
 
 
 @st.composite
@@ -62,11 +69,11 @@ def specs(draw: st.DrawFn, name: str, pools: tuple[str, ...]) -> ModelSpec:
         keep_alive_ns=draw(st.one_of(st.none(), durations)),
         pinned=draw(st.sampled_from([False] * 7 + [True])),
         exclusive=frozenset(draw(st.sampled_from(["", "", "", "g", "h", "gh"]))),
-        uses=draw(st.sampled_from([{}, {}, {"gpu": 1}, {"gpu": 2}, {"gpu": 1, "dla": 1}])),
+        uses=first.uses,
+        batch_max=first.batch_max,
+        batch_wait_ns=first.batch_wait_ns,
         queue_limit=draw(st.sampled_from([1, 3, 32])),
         queue_keep=draw(st.sampled_from(QueueKeep)),
-        batch_max=draw(st.sampled_from([1, 1, 4])),
-        batch_wait_ns=draw(st.sampled_from([0, 5 * MS])),
         max_wait_ns=draw(durations),
         min_residency_ns=draw(st.sampled_from([0, 500 * MS])),
         load_timeout_ns=draw(st.sampled_from([None, None, 400 * MS])),
@@ -121,7 +128,11 @@ class AnyStory(RuleBasedStateMachine):
         self.pools = data.draw(st.sampled_from(POOL_SETS))
         self.settings = Settings(
             pools={p: PoolBudget(budget_bytes=1000, reserve_bytes=50) for p in self.pools},
-            resources={"gpu": data.draw(st.sampled_from([2, 1])), "dla": 1},
+            resources={
+                "gpu": data.draw(st.sampled_from([2, 1])),
+                "dla": 1,
+                **dict.fromkeys(self.pools, 1),
+            },
             trust=data.draw(st.sampled_from(Trust)),
             ageing_ns=data.draw(st.sampled_from([None, 0, 700 * MS])),
             queue_bytes=data.draw(st.sampled_from([None, 30])),
@@ -283,10 +294,10 @@ class AnyStory(RuleBasedStateMachine):
                 items = [request.items for request in requests]
                 book.run, book.run_items = grant.lease_id, sum(items)
                 if grant.in_turn:
-                    assert book.spec.batch_max == max(items) == 1
+                    assert book.form.batch_max == max(items) == 1
                     book.run_items = 1
                     return
-                assert len(requests) == 1 or book.run_items <= book.spec.batch_max
+                assert len(requests) == 1 or book.run_items <= book.form.batch_max
                 assert len(requests) == 1 or book.run_items <= book.most_items
 
     def check_groups(self) -> None:
@@ -300,7 +311,7 @@ class AnyStory(RuleBasedStateMachine):
 
     def check_units(self) -> None:
         for name, most in self.settings.resources.items():
-            used = sum(b.spec.uses.get(name, 0) for b in self.books.values() if b.run is not None)
+            used = sum(b.form.uses.get(name, 0) for b in self.books.values() if b.run is not None)
             assert used <= most, name
 
     def let_go(self, lease_id: int) -> None:

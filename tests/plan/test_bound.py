@@ -114,6 +114,21 @@ def test_what_uses_nothing_waits_for_itself_alone(configured: Callable[[str], Co
     assert bound_of(configured(text), "slam") == (8, "")
 
 
+def test_a_form_of_another_that_uses_the_same_is_waited_for(
+    configured: Callable[[str], Config],
+) -> None:
+    """Whichever form `text` takes: its large one runs longer, in batches of its own."""
+    small = "{name: int8, options: {infer: 10ms}, footprint: 40MiB, uses: {gpu: 1}}"
+    text = ROBOT.replace(
+        "footprint: 140MiB}", f"footprint: 140MiB, batch: {{max: 3}}, variants: [{small}]}}"
+    )
+    assert bound_of(configured(text), "slam") == (42, "")  # 30, two items of 2 ms each, and 8.
+    text = text.replace("140MiB, batch", "140MiB, uses: {}, batch")
+    assert bound_of(configured(text), "slam") == (42, "")  # It cannot be told which it will be.
+    text = text.replace("footprint: 40MiB, uses: {gpu: 1}", "footprint: 40MiB")
+    assert bound_of(configured(text), "slam") == (20, "")  # Only a run of faces: 12 + 8.
+
+
 def test_a_batch_is_one_run_of_its_largest_size(configured: Callable[[str], Config]) -> None:
     text = ROBOT.replace("priority: 90\n", "priority: 90\n    batch: {max: 3}\n")
     assert bound_of(configured(text), "slam") == (42, "")  # Two more items of 2 ms each.

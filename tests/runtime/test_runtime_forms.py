@@ -79,6 +79,26 @@ async def test_an_engine_is_told_on_which_of_several_devices_it_is():
         assert form == FormUsed("", "cuda:1")
 
 
+async def test_an_engine_is_told_the_largest_batch_of_its_form():
+    class Asked(Told):
+        def infer(self, batch):
+            return [self.context.batch_max] * len(batch)
+
+    model = Model(
+        name="a",
+        footprint=600,
+        batch={"max": 2},
+        uses={"cuda": 1},
+        device="cuda",
+        variants=[{"name": "int8", "footprint": 300, "batch": {"max": 16}}],
+    )
+    for budget, most in ((1000, 2), (500, 16)):
+        pools = {"cuda:0": PoolBudget(budget_bytes=budget), "cuda:1": PoolBudget(budget_bytes=50)}
+        async with Runtime(Settings(pools=pools, resources={"cuda:0": 1})) as runtime:
+            runtime.register(model, Asked)
+            assert await runtime.infer("a", 1) == most
+
+
 def sized(**variant) -> Model:
     small = {"name": "small", "footprint": 300, **variant}
     return Model(name="a", footprint=600, variants=[small])

@@ -21,6 +21,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -42,6 +43,7 @@ UNITS_NS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000}
 INDENT = " " * 10
 SIZES = {"peak": "load_peak", "workspace": "workspace", "per_item": "per_item"}
 FLAGS = {"pinned"}
+RUNNING = ("uses", "batch_max", "batch_wait_ns")
 NUMBERS = {"priority": "priority", "queue": "queue_limit", "batch": "batch_max"}
 
 
@@ -117,16 +119,19 @@ class Story:
         """`a 600MiB peak 800MiB`, in the first pool, or `a host 300MiB cuda:0 200MiB`.
 
         Forms are told apart by a stroke, `a fp16 600MiB / int8 300MiB`, places by commas,
-        `a 600MiB on cuda:0,cuda:1`. The rules of the model stand in any of them.
+        `a 600MiB on cuda:0,cuda:1`. The rules of the model stand in any of them; what is said of
+        units and batches in one form holds for it, and for those behind it that do not say it.
         """
         rules: dict[str, Any] = {"keep_alive_ns": None}
         forms: list[Form] = []
         for part in " ".join(words).split(" / "):
             mine, options = self.forms(part.split())
-            forms += mine
             for key, value in options.items():
                 rules |= rule(key, value)
+            running = {key: rules[key] for key in RUNNING if key in rules}
+            forms += [placed(replace(form, **running)) for form in mine]
         first, *others = forms
+        rules |= {key: getattr(first, key) for key in RUNNING}
         spec = ModelSpec(
             name=name,
             footprint=first.footprint,
@@ -286,6 +291,12 @@ def notice(decision: de.Decision) -> str:
             unsure = [f"not known: {', '.join(unknown)}"] if unknown else []
             return f"switch to mode {mode}: {'; '.join(steps + bound + unsure) or 'nothing to do'}"
     raise AssertionError(decision)
+
+
+def placed(form: Form) -> Form:
+    """`uses cuda=1` is a unit of the device that the form is placed on."""
+    units = {form.device if key == "cuda" else key: count for key, count in form.uses.items()}
+    return replace(form, uses=units)
 
 
 def mode(name: str, words: list[str]) -> Mode | None:

@@ -8,12 +8,15 @@ from __future__ import annotations
 
 import hashlib
 import warnings
+from contextlib import ExitStack
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Final
 
 from rota_onnxruntime.derived import model_sha256
 from rota_onnxruntime.tensor import TensorSpec
 from rota_tensorrt.binding import numpy_dtype, shape_of
 from rota_tensorrt.calibration import Samples
+from rota_tensorrt.calibrator import Scales, check_has_calibrator
 from rota_tensorrt.failure import classify
 from rota_tensorrt.header import HEADER_BYTES, parse_header
 from rota_tensorrt.library import find_library
@@ -46,6 +49,8 @@ class PlanBuilder:
     def build(self, order: BuildOrder, progress: Progress) -> Iterator[Built]:
         """Yield each form when its plan is whole and in its place, as `Builder` says."""
         _check(order)
+        if order.calibrator:
+            check_has_calibrator(self.module)
         order.folder.mkdir(parents=True, exist_ok=True)
         for precision in order.precisions:
             progress(f"{precision}: preparing the model", 0, 1)
@@ -54,7 +59,7 @@ class PlanBuilder:
 
     def _prepared(self, order: BuildOrder, precision: str) -> tuple[Path, tuple[str, ...]]:
         """Return the ONNX model in that precision, beside the plans."""
-        if precision == "fp32":
+        if precision == "fp32" or (precision == "int8" and order.calibrator):
             return order.model, ()
         key = model_sha256(order.model)
         if precision == "fp16":
@@ -63,15 +68,15 @@ class PlanBuilder:
                 to_half(order.model, target)
             return target, ()
         assert order.calibration is not None  # noqa: S101 - _check holds it
-        samples = Samples.find(order.calibration, self._inputs(order))
+        inputs = self._inputs(order, self._network(order.model)[1])
+        samples = Samples.find(order.calibration, inputs)
         key = hashlib.sha256(f"{key} {samples.digest}".encode()).hexdigest()
         target = order.folder / f"{order.model.stem}-int8-{key[:_KEY]}.onnx"
         if not target.exists():
             to_integers(order.model, target, samples)
         return target, (f"its scales come from {len(samples.files)} samples",)
 
-    def _inputs(self, order: BuildOrder) -> list[TensorSpec]:
-        network = self._network(order.model)[1]
+    def _inputs(self, order: BuildOrder, network: trt.INetworkDefinition) -> list[TensorSpec]:
         return [
             TensorSpec(
                 tensor.name,
@@ -81,11 +86,13 @@ class PlanBuilder:
             for tensor in (network.get_input(at) for at in range(network.num_inputs))
         ]
 
-    def _network(self, model: Path) -> tuple[trt.Builder, trt.INetworkDefinition]:
+    def _network(
+        self, model: Path, *, typed: bool = True
+    ) -> tuple[trt.Builder, trt.INetworkDefinition]:
+        """Parse the model; where it is `typed`, layers are of the types that it says itself."""
         builder = self.module.Builder(self._logger)
         flags: Any = self.module.NetworkDefinitionCreationFlag
-        typed = getattr(flags, "STRONGLY_TYPED", None)
-        wanted = typed if typed is not None else flags.EXPLICIT_BATCH
+        wanted = flags.STRONGLY_TYPED if typed and self._knows_types else flags.EXPLICIT_BATCH
         network = builder.create_network(1 << int(wanted))
         read_network(model, network, self.module, self._logger, self._lines)
         return builder, network
@@ -98,27 +105,57 @@ class PlanBuilder:
         notes: tuple[str, ...],
         progress: Progress,
     ) -> Built:
-        builder, network = self._network(model)
+        measures = precision == "int8" and order.calibrator
+        builder, network = self._network(model, typed=not measures)
         config = builder.create_builder_config()
         shapes = add_profile(builder, network, config, order.shapes, str(order.model))
-        notes += self._settings(order, config, precision)
+        if measures or not self._knows_types:
+            self._set_types(config, precision)
+        notes += self._settings(order, config)
         monitor = make_monitor(self.module, precision, progress)
         if monitor is not None:
             config.progress_monitor = monitor
-        self._lines.clear()
-        plan: Any = builder.build_serialized_network(network, config)
-        if plan is None:
-            raise classify(str(order.model), self._lines.errors, "TensorRT cannot build it")
+        scales = self._scales(order, network, shapes) if measures else None
+        content = self._built(order, builder, network, config, scales)
         notes += self._keep_timings(order, config)
-        content = bytes(plan)
+        if scales is not None:
+            notes += scales.notes
         # All forms have the inputs and outputs of the model itself.
         staged_bytes = staging_bytes(order.model, shapes)
         record = self._record(precision, model, content, shapes, staged_bytes)
-        file = order.folder / f"{_name(order, record)}.plan"
+        measured_on = "" if scales is None else scales.samples.digest
+        file = order.folder / f"{_name(order, record, measured_on)}.plan"
         write_whole(file, content)
         record.write(file)
         footprint = record.footprint(unified=order.device == UNIFIED)
         return Built(precision, file, "tensorrt", {"plan": file.name}, footprint, notes)
+
+    def _built(
+        self,
+        order: BuildOrder,
+        builder: trt.Builder,
+        network: trt.INetworkDefinition,
+        config: trt.IBuilderConfig,
+        scales: Scales | None,
+    ) -> bytes:
+        with ExitStack() as during:
+            if scales is not None:
+                device = order.device
+                during.enter_context(scales.measured(self.module, builder, config, device))
+            self._lines.clear()
+            plan: Any = builder.build_serialized_network(network, config)
+            if plan is None:
+                raise classify(str(order.model), self._lines.errors, "TensorRT cannot build it")
+            return bytes(plan)
+
+    def _scales(self, order: BuildOrder, network: trt.INetworkDefinition, shapes: Shapes) -> Scales:
+        """Measured on samples of the usual shapes, for this model and version alone."""
+        assert order.calibration is not None  # noqa: S101 - _check holds it
+        usual = {name: tuple(span[1]) for name, span in shapes.items()}
+        inputs = [replace(spec, shape=usual[spec.name]) for spec in self._inputs(order, network)]
+        samples = Samples.find(order.calibration, inputs)
+        belongs_to = (model_sha256(order.model), self.module.__version__, repr(usual))
+        return Scales.on(samples, order.folder, order.model.stem, belongs_to)
 
     def _record(
         self, precision: str, model: Path, content: bytes, shapes: Shapes, staged_bytes: int
@@ -139,16 +176,21 @@ class PlanBuilder:
             shapes=shapes,
         )
 
-    def _settings(
-        self, order: BuildOrder, config: trt.IBuilderConfig, precision: str
-    ) -> tuple[str, ...]:
-        """Set the limits, and the precision where the library does not take it from the model."""
+    @property
+    def _knows_types(self) -> bool:
+        """Whether the library can take types from the model."""
+        return hasattr(self.module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED")
+
+    def _set_types(self, config: trt.IBuilderConfig, precision: str) -> None:
+        """Allow the types of a precision where the library does not take them from the model."""
+        for flag in {"fp16": ("FP16",), "int8": ("FP16", "INT8")}.get(precision, ()):
+            config.set_flag(getattr(self.module.BuilderFlag, flag))
+
+    def _settings(self, order: BuildOrder, config: trt.IBuilderConfig) -> tuple[str, ...]:
+        """Set the limits, and open the timing cache."""
         if order.workspace_bytes is not None:
             workspace = self.module.MemoryPoolType.WORKSPACE
             config.set_memory_pool_limit(workspace, order.workspace_bytes)
-        if not hasattr(self.module.NetworkDefinitionCreationFlag, "STRONGLY_TYPED"):
-            for flag in {"fp16": ("FP16",), "int8": ("FP16", "INT8")}.get(precision, ()):
-                config.set_flag(getattr(self.module.BuilderFlag, flag))
         if order.weight_streaming:
             streaming: Any = getattr(self.module.BuilderFlag, "WEIGHT_STREAMING", None)
             if streaming is None:
@@ -188,15 +230,17 @@ def _check(order: BuildOrder) -> None:
         raise BuildRefused(
             "int8 needs calibration data: give a folder of inputs with --calibration FOLDER"
         )
+    if order.calibrator and "int8" not in order.precisions:
+        raise BuildRefused("a calibrator is for int8: add --precision int8, or leave it out")
 
 
-def _name(order: BuildOrder, record: PlanRecord) -> str:
+def _name(order: BuildOrder, record: PlanRecord, measured_on: str) -> str:
     """Name a plan by all that it depends on, so that one of something else is never taken for it.
 
     What it was made from, shapes and limits are in a hash; library and GPU are in words.
     """
     what = [record.model_sha256, repr(sorted(record.shapes.items())), str(order.workspace_bytes)]
-    what.append(str(order.weight_streaming))
+    what += [str(order.weight_streaming), *filter(None, [measured_on])]
     key = hashlib.sha256("\n".join(what).encode()).hexdigest()[:_KEY]
     short = "rtx" if record.library == "tensorrt_rtx" else "trt"
     stem = order.model.stem

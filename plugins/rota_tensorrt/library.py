@@ -32,6 +32,7 @@ _OLDEST: Final = (8, 5)
 class Library(Protocol):
     """What is used of the module `tensorrt`, or of `tensorrt_rtx`."""
 
+    __name__: str
     __version__: str
 
     @property
@@ -46,6 +47,8 @@ class Library(Protocol):
     def IOutputAllocator(self) -> type[trt.IOutputAllocator]: ...  # noqa: D102, N802
     @property
     def IProgressMonitor(self) -> type[trt.IProgressMonitor]: ...  # noqa: D102, N802
+    @property
+    def IInt8EntropyCalibrator2(self) -> type[trt.IInt8EntropyCalibrator2]: ...  # noqa: D102, N802
     @property
     def TensorIOMode(self) -> type[trt.TensorIOMode]: ...  # noqa: D102, N802
     @property

@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 BUILDER = "tensorrt"
+_CALIBRATION = typer.Option(help="A folder of inputs (.npy, .npz), for int8.")
+_CALIBRATOR = typer.Option(
+    help="Let TensorRT 8 to 10 measure the scales of int8, on inputs of the usual shape."
+)
 
 
 def build(
@@ -36,9 +40,8 @@ def build(
         Optional[list[str]],
         typer.Option(help='Of a dynamic input: "x=1x3x32x32,1x3x480x640,4x3x480x640".'),
     ] = None,
-    calibration: Annotated[
-        Optional[Path], typer.Option(help="A folder of inputs (.npy, .npz), for int8.")
-    ] = None,
+    calibration: Annotated[Optional[Path], _CALIBRATION] = None,
+    calibrator: Annotated[bool, _CALIBRATOR] = False,
     workspace: Annotated[
         Optional[str], typer.Option(help="The most memory that a layer may work in, as 256MiB.")
     ] = None,
@@ -62,6 +65,7 @@ def build(
             shapes=read_shapes(shapes or []),
             workspace_bytes=_size(workspace),
             calibration=calibration,
+            calibrator=calibrator,
             timing_cache=timing_cache,
             weight_streaming=weight_streaming,
         )

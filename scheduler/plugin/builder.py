@@ -26,8 +26,9 @@ class BuildOrder:
     """What is to be built of a model.
 
     `shapes` has the least, the usual and the largest shape of each input with dynamic dimensions.
-    `calibration` is a folder of samples, for integers. With `weight_streaming` an engine may leave
-    weights in host memory. `device` is the pool that the result is for.
+    `calibration` is a folder of samples, for integers; with `calibrator` the library itself
+    measures scales on them. With `weight_streaming` an engine may leave weights in host memory.
+    `device` is the pool that the result is for.
     """
 
     model: Path
@@ -36,6 +37,7 @@ class BuildOrder:
     shapes: Mapping[str, tuple[Shape, Shape, Shape]] = field(default_factory=dict)
     workspace_bytes: int | None = None
     calibration: Path | None = None
+    calibrator: bool = False
     timing_cache: Path | None = None
     weight_streaming: bool = False
     device: str = "unified"

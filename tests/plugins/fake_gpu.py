@@ -261,6 +261,9 @@ class Network:
         self.weights_bytes = 2000
         self.no_context = False
         self.data_dependent = False
+        self.most_output_bytes = 32 * 3 * 4
+        self.tells_shape = True
+        self.streamable_bytes = 0
         self.answer = lambda x: x * 2
         self.lines: list[str] = []
 
@@ -308,7 +311,7 @@ def tensorrt_module(gpu: Gpu, network: Network) -> Any:
             return (-1, 3) if network.data_dependent and name == "y" else self.shapes["x"]
 
         def get_max_output_size(self, _name: str) -> int:
-            return 32 * 3 * 4
+            return network.most_output_bytes
 
         def set_output_allocator(self, name: str, allocator: Any) -> bool:
             self.allocators[name] = allocator
@@ -345,7 +348,8 @@ def tensorrt_module(gpu: Gpu, network: Network) -> Any:
             target = self.addresses["y"]
             if network.data_dependent:
                 target = self.allocators["y"].reallocate_output_async("y", 0, len(y), 256, 0)
-                self.allocators["y"].notify_shape("y", (rows, 3))
+                if network.tells_shape:
+                    self.allocators["y"].notify_shape("y", (rows, 3))
             ctypes.memmove(target, y, len(y))
 
     class Engine(Counted):
@@ -353,7 +357,9 @@ def tensorrt_module(gpu: Gpu, network: Network) -> Any:
         num_io_tensors = 2
         num_optimization_profiles = property(lambda _: len(network.profiles))
         device_memory_size_v2 = property(lambda _: network.activation_bytes)
-        streamable_weights_size = 0
+        streamable_weights_size = property(lambda _: network.streamable_bytes)
+        weight_streaming_budget_v2 = 0
+        weight_streaming_scratch_memory_size = 64
 
         def __init__(self) -> None:
             super().__init__()

@@ -11,6 +11,7 @@ import pytest
 from fake_gpu import Gpu, Kind, Network, install, plan_bytes
 
 from rota_tensorrt import ForeignPlan, NoDevice, NotFinite, TensorRtEngine
+from rota_tensorrt.binding import Binding
 from scheduler.errors import BadInput, DeviceLost, EngineError, EngineOutOfMemory
 from scheduler.plugin.capture import CAPTURE_GATE
 from scheduler.plugin.engine import EngineContext
@@ -367,6 +368,42 @@ def test_host_memory_is_no_place_for_it(make):
 def test_weights_that_cannot_be_streamed_have_no_budget(make):
     with pytest.raises(EngineError, match="its weights cannot be streamed"):
         make(weights_budget=1000).load()
+
+
+@pytest.mark.parametrize(("budget", "on_device"), [(1200, 1200), (100, 500), (9999, 2000)])
+def test_weights_that_are_streamed_count_with_what_is_kept_of_them(gpu, make, budget, on_device):
+    gpu.network.streamable_bytes = 1500
+    engine = loaded(make(weights_budget=budget))
+    scratch, staging = 64, 2 * 256
+    assert engine.measure() == {"cuda:0": on_device + scratch + 1000 + staging}
+
+
+@pytest.mark.parametrize("most_bytes", [0, -12])
+def test_an_output_that_nobody_knows_the_size_of_is_told_and_takes_nothing(gpu, make, most_bytes):
+    gpu.network.data_dependent = True
+    gpu.network.most_output_bytes = most_bytes
+    engine = make()
+    with pytest.raises(EngineError, match=r"nobody knows how large y \(\[-1, 3\]\) can become"):
+        loaded(engine)
+    assert engine.measure()["cuda:0"] == 2000 + 1000
+    engine.unload()
+    assert gpu.is_clean()
+
+
+def test_a_shape_that_is_still_unknown_after_the_run_is_an_error(gpu, make):
+    gpu.network.data_dependent = True
+    gpu.network.tells_shape = False
+    with pytest.raises(EngineError, match="output y has no shape after the run"):
+        loaded(make())
+
+
+def test_a_negative_dimension_has_no_bytes():
+    binding = Binding("x", np.dtype(np.float32), (-1, 3, 416, 416), is_input=True)
+    with pytest.raises(
+        EngineError, match=r"x has the shape \[-1, 3, 416, 416\], which is not known"
+    ):
+        binding.size_bytes(binding.shape)
+    assert binding.size_bytes((0, 3, 416, 416)) == 0
 
 
 def test_a_run_before_load_is_told(make):

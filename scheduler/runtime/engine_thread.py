@@ -19,8 +19,9 @@ from queue import SimpleQueue
 from typing import Any, Optional, Protocol
 
 from scheduler.core.events import Measurement
-from scheduler.errors import BadInput, EngineError
+from scheduler.errors import BadInput, DeviceLost, EngineError
 from scheduler.plugin.engine import EXAMPLE, EnginePlugin
+from scheduler.plugin.lost import lose
 from scheduler.runtime.crew import Main
 from scheduler.runtime.failure import Failure, describe, strip_frames
 from scheduler.runtime.mailbox import Callback
@@ -97,6 +98,7 @@ class EngineThread:
         self._activity = activity
         self._now_ns = now_ns
         self._plugin: EnginePlugin | None = None
+        self._device = ""
         self._knows_its_size = False
         self._has_logged = False
         self._called_off = 0
@@ -161,6 +163,7 @@ class EngineThread:
     def _try_to_load(self) -> Failure | None:
         try:
             self._plugin = plugin = self._make()
+            self._device = plugin.context.device
             plugin.load()
             plugin.warm_up()
         except BaseException as error:  # noqa: BLE001 - a plugin may raise anything, exits included
@@ -245,6 +248,8 @@ class EngineThread:
         As text, for a log record that is kept somewhere would keep the frames.
         """
         text = describe(error)
+        if isinstance(error, DeviceLost):
+            lose(self._device, text)
         if isinstance(error, BadInput) or self._has_logged:
             _log.debug("%s: %s: %s", self.model, where, text)
             return

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from scheduler.plugin.lost import lost_devices
 from scheduler.runtime.clock import Clock, MonotonicClock
 from scheduler.transport.board import Board
 from scheduler.transport.connection import Connection
@@ -247,7 +248,9 @@ class MqttTransport:
             faults.append("it drains: nothing new is taken on")
         elif self._runtime.oldest_runnable_ns() > STALLED_NS:
             faults.append("the scheduler does not get on; see the node's log")
-        return faults
+        lost = lost_devices().items()
+        told = [f"{device} is lost until the node is restarted: {why}" for device, why in lost]
+        return faults + told
 
 
 async def _stay(connection: Connection, scope: anyio.CancelScope) -> None:

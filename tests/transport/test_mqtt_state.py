@@ -8,6 +8,8 @@ import socket
 import anyio
 import pytest
 
+from scheduler.plugin import lost
+
 
 class Watch:
     """The last message of each topic below a node, and all events."""
@@ -184,6 +186,20 @@ async def test_a_scheduler_that_does_not_get_on_is_degraded(
         await eventually(lambda: watch.look().last["status"]["state"] == "degraded")
         monkeypatch.undo()
         await eventually(lambda: watch.look().last["status"]["state"] == "online")
+
+
+async def test_a_device_that_is_lost_degrades_the_node_until_it_is_restarted(
+    make_node, watch, eventually, monkeypatch
+):
+    monkeypatch.setattr(lost, "_lost", {})
+    node = make_node()
+    async with node.running():
+        await eventually(lambda: watch.look().last.get("status", {}).get("state") == "online")
+        lost.lose("cuda:0", "an illegal memory access")
+        await eventually(lambda: watch.look().last["status"]["state"] == "degraded")
+        assert watch.last["status"]["why"] == [
+            "cuda:0 is lost until the node is restarted: an illegal memory access"
+        ]
 
 
 async def test_what_the_broker_forgot_is_said_again(make_broker, make_node, eventually):

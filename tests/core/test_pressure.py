@@ -100,6 +100,18 @@ def test_a_pool_that_is_nearly_full_is_warned_of_once_until_it_was_calm_again(wo
     assert filled(95) == [WARN]
 
 
+def test_idle_engines_go_before_the_warning_where_more_than_a_tenth_is_reserved(make_world):
+    world = make_world(pools={POOL: PoolBudget(budget_bytes=900, reserve_bytes=120)})
+    world.model("a", 300)
+    world.bring("a")
+    said = []
+    for available in range(400, -1, -1):
+        said += world.tell(MemorySampled(POOL, available, total_bytes=1000))
+        if said:
+            break
+    assert (said, available) == (["unload a: external_pressure"], 119)
+
+
 def test_what_is_not_known_is_not_full(world):
     assert world.tell(MemorySampled(POOL, None, total_bytes=1000)) == []
     assert world.tell(MemorySampled(POOL, 0)) == []

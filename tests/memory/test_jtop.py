@@ -67,6 +67,61 @@ def test_what_says_nothing_is_unknown(said):
     assert read_jtop(said) is None
 
 
+def of_3(total_kib, used_kib, blocks, size_mib, **more):
+    """As jetson-stats 3 has it, in `ram`."""
+    lfb = {"nblock": blocks, "size": size_mib, "unit": "M"}
+    return {"use": used_kib, "shared": 0, "tot": total_kib, "unit": "k", "lfb": lfb, **more}
+
+
+def of_4(total_kib, used_kib, blocks, **more):
+    """As jetson-stats 4 has it, in `memory`."""
+    free_kib = total_kib - used_kib - 9000
+    ram = {"buffers": 1000, "cached": 8000, "shared": 70, "lfb": blocks}
+    swap = {"SWAP": {"tot": 0, "used": 0, "cached": 0, "table": {}}}
+    return {"RAM": {"tot": total_kib, "used": used_kib, "free": free_kib, **ram}, **swap, **more}
+
+
+BOARDS = {
+    "Nano, JetPack 4, jtop 3": (of_3(4_051_048, 1_604_600, 28, 4), 4_051_048, 1_604_600, 4),
+    "TX1, JetPack 4, jtop 3": (of_3(4_078_592, 2_406_400, 17, 2), 4_078_592, 2_406_400, 2),
+    "TX2, JetPack 4, jtop 3": (of_3(8_047_616, 3_354_624, 5, 1), 8_047_616, 3_354_624, 1),
+    "Nano, JetPack 4, jtop 4": (
+        of_4(4_051_048, 1_604_600, 3, IRAM={"tot": 252, "used": 0, "lfb": 252}),
+        *(4_051_048, 1_604_600, 4),
+    ),
+    "Xavier NX, JetPack 5, jtop 4": (of_4(7_957_504, 2_963_456, 903), 7_957_504, 2_963_456, 4),
+    "AGX Xavier, JetPack 5, jtop 4": (of_4(31_746_048, 4_526_080, 9), 31_746_048, 4_526_080, 4),
+    "Orin Nano, JetPack 6, jtop 4": (
+        of_4(7_800_000, 2_900_000, 31, EMC={"cur": 2_133_000, "max": 2_133_000, "val": 1}),
+        *(7_800_000, 2_900_000, 4),
+    ),
+    "Orin NX, JetPack 6, jtop 4": (of_4(16_031_744, 7_149_568, 0), 16_031_744, 7_149_568, None),
+    "AGX Orin, JetPack 6, jtop 4": (of_4(64_349_184, 9_338_880, 1), 64_349_184, 9_338_880, 4),
+    "AGX Thor, JetPack 7, jtop 4": (of_4(128_790_528, 7_404_544, 5), 128_790_528, 7_404_544, 4),
+}
+"""What each says, and its total, its use and its largest block: KiB, KiB, MiB."""
+
+
+@pytest.mark.parametrize("board", BOARDS)
+def test_the_memory_of_each_board_is_read(board):
+    said, total_kib, used_kib, block_mib = BOARDS[board]
+    block_bytes = None if block_mib is None else block_mib * MIB
+    assert read_jtop(said) == JtopMemory(total_kib * 1024, used_kib * 1024, block_bytes)
+
+
+@given(st.sampled_from([said for said, *_ in BOARDS.values()]), st.data())
+def test_a_field_that_is_missing_or_odd_is_unknown_and_never_another_figure(said, data):
+    """Any one field gone, or of any kind: what is read is the truth, or nothing."""
+    ram = dict(said.get("RAM", said))
+    key = data.draw(st.sampled_from(sorted(ram)))
+    odd = data.draw(st.none() | st.text(max_size=3) | st.booleans() | st.just([1]))
+    ram[key] = odd
+    whole, read = read_jtop(said), read_jtop({"RAM": ram} if "RAM" in said else ram)
+    if read is not None:
+        assert (read.total_bytes, read.used_bytes) == (whole.total_bytes, whole.used_bytes)
+        assert read.block_bytes in {None, whole.block_bytes}
+
+
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
     lambda inner: st.dictionaries(

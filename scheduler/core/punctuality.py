@@ -102,7 +102,7 @@ def gives_way(pending: Pending) -> bool:
         follower.deadline_ns is not None
         and follower.request.kind is RequestKind.INFER
         and rank(follower) == rank(pending)
-        and lane.engines[0].spec.batch_max == 1
+        and lane.engines[0].form.batch_max == 1
     )
 
 

@@ -42,8 +42,8 @@ from scheduler.trace.record import Record
 EVENTS = get_args(Event)
 DECISIONS = get_args(Decision)
 NESTED = (
-    Request, Mode, ModelSpec, Form, PoolFootprint, Reason, EngineRef, Measurement, Settings,
-    PoolBudget,
+    Request, Mode, PoolFootprint, Form, ModelSpec, Reason, EngineRef, Measurement, PoolBudget,
+    Settings,
 )  # fmt: skip
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
@@ -17,10 +17,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from do_nothing import Nothing
 from goal import CONSOLE, judge
 from rich.table import Table
 
-from scheduler import EngineContext, EngineOptions, EnginePlugin, Model, Runtime
+from scheduler import EngineContext, EngineOptions, Model, Runtime
 from scheduler.core.settings import PoolBudget, Settings
 from scheduler.trace.header import Header
 from scheduler.trace.writer import TraceWriter
@@ -38,19 +39,6 @@ SETTINGS = Settings(pools={"unified": PoolBudget(budget_bytes=100 * MIB)})
 PAYLOAD = np.zeros(16, np.float32)
 
 Ask = Callable[[], Awaitable[Any]]
-
-
-class Nothing(EnginePlugin):
-    """Answers each payload with itself."""
-
-    def load(self) -> None:
-        pass
-
-    def infer(self, batch: Sequence[Any]) -> Sequence[Any]:
-        return batch
-
-    def unload(self) -> None:
-        pass
 
 
 @asynccontextmanager

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiomqtt
 
-from scheduler.transport.wire import NO_DELAY, acknowledge_at_once
+from scheduler.transport.socket_options import NO_DELAY, acknowledge_at_once
 
 if TYPE_CHECKING:
     from paho.mqtt.client import Client as Paho

@@ -13,9 +13,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import socket
+import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Literal
@@ -35,7 +34,9 @@ from scheduler.transport.packet import (
     encode_properties,
     packet_number,
 )
+from scheduler.transport.read_ahead import ReadAhead
 from scheduler.transport.receipt import Receipt
+from scheduler.transport.socket_options import NO_DELAY, acknowledge_at_once
 
 if TYPE_CHECKING:
     from ssl import SSLContext
@@ -54,11 +55,12 @@ TURNED_AWAY = (
     "its log"
 )
 
-NO_DELAY = ((socket.IPPROTO_TCP, socket.TCP_NODELAY, 1),)
-"""Without it, small packets wait for the other side's delayed acknowledgement: 40 ms each."""
+PLAIN_ACK_BYTES = 2
+"""An acknowledgement that has a packet's number and no more says that all is well."""
 
-QUICK_ACK: int | None = getattr(socket, "TCP_QUICKACK", None)
-"""Linux alone has it (tcp(7))."""
+TAKEN = ReasonCode(PacketTypes.PUBACK, "Success")
+UNSPECIFIED = ReasonCode(PacketTypes.PUBACK, "Unspecified error")
+NOTHING_TOLD = Properties(PacketTypes.PUBACK)  # type: ignore[no-untyped-call]
 
 _log = logging.getLogger(__name__)
 _library_log = logging.getLogger(f"{__name__}.library")
@@ -107,6 +109,7 @@ class Wire(aiomqtt.Client):
             logger=_library_log,
         )
         self._override(self._client)
+        self._thread = threading.get_ident()
         self.unreadable = 0
         self._gives_receipts = window is not None
         self._take = on_message
@@ -118,35 +121,44 @@ class Wire(aiomqtt.Client):
         paho.connect_timeout = CONNECT_TIMEOUT_S
         self._handle_ack: Callable[[Any], MQTTErrorCode] = paho._handle_pubackcomp  # noqa: SLF001 - see above
         paho._handle_publish = self._take_publish  # noqa: SLF001
+        ReadAhead(paho)
         acknowledge_at_once(paho)
         paho._handle_pubackcomp = self._handle_ack_or_refusal  # noqa: SLF001
 
     def _on_socket_register_write(self, client: Any, userdata: Any, sock: Any) -> None:
-        """Watch the socket once the loop gets to it, if it is still open by then.
+        """Write once the loop gets to it, all that is to go out by then.
 
-        Aiomqtt names it by its number already now, which may be nobody's then, or another's.
+        Aiomqtt would wait until the socket can take something, which it nearly always can; and it
+        names the socket by its number already now, which may be another's by then.
         """
-        del client, userdata
-        self._loop.call_soon_threadsafe(self._watch_write, sock)
-
-    def _watch_write(self, sock: Any) -> None:
-        if sock.fileno() >= 0:
-            self._loop.add_writer(sock.fileno(), self._write_out)
+        del client, userdata, sock
+        if threading.get_ident() == self._thread:
+            self._loop.call_soon(self._write_out)
+        else:  # paho connects in a thread
+            self._loop.call_soon_threadsafe(self._write_out)
 
     def _write_out(self) -> None:
+        paho = self._client
         try:
-            self._client.loop_write()
+            paho.loop_write()
         except Exception as error:  # noqa: BLE001 - as aiomqtt: the connection is broken
             if not self._disconnected.done():
                 self._disconnected.set_exception(error)
+            return
+        sock = paho.socket()
+        if sock is not None and paho.want_write():
+            self._loop.add_writer(sock.fileno(), self._write_out)
 
     async def connect(self) -> None:
         """Connect. Raises MqttError, with the broker's or the TLS library's own words."""
         self._disconnected.add_done_callback(self._lost_while_connecting)
         try:
             await self.__aenter__()
-        except (aiomqtt.MqttError, OSError):
+        except (aiomqtt.MqttError, OSError) as error:
             self._client._sock_close()  # noqa: SLF001 - aiomqtt leaves it open
+            if not self._connected.done():  # what is still to be heard of it is of no interest
+                self._connected.set_exception(error)
+            _ask(self._connected)
             raise
 
     def _lost_while_connecting(self, lost: asyncio.Future[None]) -> None:
@@ -183,6 +195,8 @@ class Wire(aiomqtt.Client):
         )
         if sent.rc != MQTT_ERR_SUCCESS:
             raise aiomqtt.MqttCodeError(sent.rc, "could not publish")
+        if not self._client._in_callback_mutex.locked():  # noqa: SLF001 - it is paho's own, no RLock
+            self._write_out()
         return None if sent.is_published() else sent.mid
 
     async def lost(self) -> None:
@@ -196,8 +210,7 @@ class Wire(aiomqtt.Client):
             await self.__aexit__(None, None, None)
         finally:
             self._client._sock_close()  # noqa: SLF001 - aiomqtt leaves it open after some errors
-            if self._disconnected.done() and not self._disconnected.cancelled():
-                self._disconnected.exception()  # else asyncio complains that nobody has asked
+            _ask(self._disconnected)
 
     def _take_publish(self) -> MQTTErrorCode:
         """Hand over the packet that was just read, and acknowledge it unless it has a receipt."""
@@ -224,20 +237,21 @@ class Wire(aiomqtt.Client):
             self._client._send_puback(number)  # noqa: SLF001 - see above
 
     def _handle_ack_or_refusal(self, cmd: Literal["PUBACK", "PUBCOMP"]) -> MQTTErrorCode:
+        """Take an acknowledgement; one whose reason paho does not know for a refusal."""
+        packet = self._client._in_packet["packet"]  # noqa: SLF001 - see above
+        if len(packet) == PLAIN_ACK_BYTES:
+            return self._acknowledged(packet, TAKEN)
         try:
             return self._handle_ack(cmd)
         except MQTTException:
-            return self._refused(self._client._in_packet["packet"])  # noqa: SLF001 - see above
+            return self._acknowledged(packet, UNSPECIFIED)
 
-    def _refused(self, packet: bytes | bytearray) -> MQTTErrorCode:
-        """Take an acknowledgement whose reason paho does not know for a refusal."""
+    def _acknowledged(self, packet: bytes | bytearray, reason: ReasonCode) -> MQTTErrorCode:
         paho, mid = self._client, int.from_bytes(packet[:2], "big")
-        unspecified = ReasonCode(PacketTypes.PUBACK, "Unspecified error")
         with paho._out_message_mutex:  # noqa: SLF001 - see above
             if mid not in paho._out_messages:  # noqa: SLF001
                 return MQTT_ERR_SUCCESS
-            properties = Properties(PacketTypes.PUBACK)  # type: ignore[no-untyped-call]
-            return paho._do_on_publish(mid, unspecified, properties)  # noqa: SLF001
+            return paho._do_on_publish(mid, reason, NOTHING_TOLD)  # noqa: SLF001
 
     def _on_connect(
         self,
@@ -276,28 +290,14 @@ class Wire(aiomqtt.Client):
         self._published(mid, reason_code.value)
 
 
+def _ask(future: asyncio.Future[None]) -> None:
+    """Asyncio complains of an exception that nobody has asked for."""
+    if future.done() and not future.cancelled():
+        future.exception()
+
+
 def _packed(message: Message) -> Any:
     return _Packed(encode_properties(message))
-
-
-def acknowledge_at_once(paho: Any) -> None:
-    """Have what a paho client reads acknowledged at once, where the system can do that.
-
-    A broker that holds back small packets until what went before is acknowledged (Nagle) would
-    otherwise wait for the 40 ms by which Linux delays that. The system forgets the option by
-    itself, so it is set at every read.
-    """
-    read = paho.loop_read
-
-    def read_and_acknowledge() -> MQTTErrorCode:
-        sock = paho.socket()
-        if QUICK_ACK is not None and sock is not None:
-            with suppress(OSError):  # what is wrong with the socket, the read will say
-                sock.setsockopt(socket.IPPROTO_TCP, QUICK_ACK, 1)
-        code: MQTTErrorCode = read()
-        return code
-
-    paho.loop_read = read_and_acknowledge
 
 
 class _Packed:

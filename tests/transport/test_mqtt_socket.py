@@ -1,10 +1,16 @@
 """What the event loop is told of a socket, and when."""
 
+import asyncio
 import socket
 
 import pytest
+from anyio import to_thread
 
-from scheduler.transport.wire import QUICK_ACK, Wire, acknowledge_at_once
+from scheduler.transport.message import Message
+from scheduler.transport.packet import _varint_bytes
+from scheduler.transport.read_ahead import AHEAD_BYTES
+from scheduler.transport.socket_options import QUICK_ACK, acknowledge_at_once
+from scheduler.transport.wire import Wire
 
 
 def ignore(*_):
@@ -38,40 +44,139 @@ def wire():
     return make
 
 
-async def test_a_socket_that_closes_before_the_loop_gets_to_it_is_left_alone(wire):
-    a_wire = wire()
-    sock = socket.socket()
-    a_wire._on_socket_register_write(None, None, sock)
-    number = sock.fileno()
-    sock.close()
-    successor = socket.socket()  # It gets the number that has become free.
-    assert successor.fileno() == number
+@pytest.fixture
+async def joined(wire):
+    """A wire whose socket ends here."""
+    ours, theirs = socket.socketpair()
+    ours.setblocking(False)
+    theirs.settimeout(5)
+    a_wire, taken = wire(), []
+    a_wire._client._sock = ours
+    a_wire._take = taken.append
+    yield a_wire, theirs, taken
+    ours.close()
+    theirs.close()
+
+
+# -- what goes out ----------------------------------------------------------------------------
+
+
+async def test_a_message_is_written_in_the_call_that_posts_it(joined):
+    wire, theirs, _ = joined
+    assert wire.post(Message(topic="t", payload=b"now")) is None
+    assert theirs.recv(100) == packet("t", b"now")
+
+
+async def test_a_message_may_be_posted_while_another_is_acknowledged(joined):
+    wire, theirs, _ = joined
+    codes, second = [], Message(topic="t", payload=b"second")
+
+    def published(_number, code):
+        codes.append(code)
+        if len(codes) == 1:
+            wire.post(second)
+
+    wire._published = published
+    wire.post(Message(topic="t", payload=b"first", qos=1))
+    assert theirs.recv(100) == packet("t", b"first", number=1)
+    theirs.sendall(b"\x40\x02\x00\x01")
+    wire._client.loop_read()
+    assert codes == [0]
+    await _a_turn_of_the_loop()
+    assert theirs.recv(100) == packet("t", b"second")
+    assert codes == [0, 0]
+
+
+async def test_what_the_socket_does_not_take_at_once_goes_out_when_it_does(joined):
+    wire, theirs, _ = joined
+    told = []
+    wire._published = lambda *what: told.append(what)
+    large = Message(topic="t", payload=bytes(8_000_000))
+    number = wire.post(large)
+    assert number is not None
+    assert told == []
+    came = await to_thread.run_sync(lambda: read(theirs, len(packet("t", large.payload))))
+    assert came == packet("t", large.payload)
+    await _a_turn_of_the_loop()
+    assert told == [(number, 0)]
+    assert not wire._loop.remove_writer(wire._client._sock)
+
+
+async def test_a_socket_that_closes_before_the_loop_gets_to_it_is_left_alone(joined):
+    wire, _, _ = joined
+    wire._client._send_puback(7)
+    wire._client._sock = None
     watched = []
-    a_wire._loop.add_writer = lambda *call: watched.append(call)
+    wire._loop.add_writer = lambda *call: watched.append(call)
     try:
         await _a_turn_of_the_loop()
     finally:
-        del a_wire._loop.add_writer
-        successor.close()
+        del wire._loop.add_writer
     assert watched == []
 
 
-async def test_an_open_socket_is_watched(wire):
-    a_wire = wire()
-    with socket.socket() as sock:
-        watched = []
-        a_wire._loop.add_writer = lambda *call: watched.append(call[0])
-        try:
-            a_wire._on_socket_register_write(None, None, sock)
-            await _a_turn_of_the_loop()
-        finally:
-            del a_wire._loop.add_writer
-        assert watched == [sock.fileno()]
+# -- what comes in ----------------------------------------------------------------------------
+
+
+async def test_all_that_came_is_handed_over_at_once_and_acknowledged_together(joined):
+    wire, theirs, taken = joined
+    theirs.sendall(b"".join(packet("t", b"%d" % n, number=n) for n in range(1, 6)))
+    wire._client.loop_read()
+    assert [message.payload for message in taken] == [b"1", b"2", b"3", b"4", b"5"]
+    await _a_turn_of_the_loop()
+    assert theirs.recv(100) == b"".join(b"\x40\x02\x00%c" % n for n in range(1, 6))
+
+
+@pytest.mark.parametrize("size", [3, 300, 70_000, 200_000])
+async def test_a_message_may_come_in_any_pieces(joined, size):
+    wire, theirs, taken = joined
+    whole = packet("t", bytes(size)) + packet("t", b"next")
+    for cut in {1, 2, 3, 5, size // 2, size, size + 8, size + 9, len(whole) - 1}:
+        for piece in (whole[:cut], whole[cut:]):
+            theirs.sendall(piece)
+            for _ in range(3):
+                wire._client.loop_read()
+        assert [len(message.payload) for message in taken] == [size, 4], cut
+        taken.clear()
+
+
+async def test_one_read_takes_a_bounded_part_of_a_flood(joined):
+    wire, theirs, taken = joined
+    frame = packet("t", bytes(1000))
+    theirs.sendall(frame * 100)
+    wire._client.loop_read()
+    assert len(taken) == AHEAD_BYTES // len(frame)
+    wire._client.loop_read()
+    assert len(taken) == 100
+
+
+async def test_what_came_before_the_end_is_handed_over(joined):
+    wire, theirs, taken = joined
+    theirs.sendall(packet("t", b"last"))
+    theirs.shutdown(socket.SHUT_WR)
+    wire._client.loop_read()
+    assert [message.payload for message in taken] == [b"last"]
+    assert wire._client.socket() is not None
+    wire._client.loop_read()
+    assert wire._client.socket() is None
+
+
+def packet(topic, payload, number=None):
+    """A PUBLISH without properties, at QoS 1 where it has a number."""
+    name = len(topic).to_bytes(2, "big") + topic.encode()
+    told = b"" if number is None else number.to_bytes(2, "big")
+    body = name + told + b"\0" + payload
+    return bytes([0x30 if number is None else 0x32]) + _varint_bytes(len(body)) + body
+
+
+def read(sock, size):
+    data = bytearray()
+    while len(data) < size:
+        data += sock.recv(size - len(data))
+    return bytes(data)
 
 
 async def _a_turn_of_the_loop():
-    import asyncio
-
     await asyncio.sleep(0)
     await asyncio.sleep(0)
 

@@ -66,6 +66,7 @@ class Connection:
         self.fault: str | None = None
         """Why there is no connection, as it was logged; None while there is one."""
         self._packet_max_bytes = link.packet_max_bytes
+        self._unreadable = 0
 
     @property
     def is_up(self) -> bool:
@@ -76,6 +77,11 @@ class Connection:
     def packet_max_bytes(self) -> int:
         """The largest packet that the broker last said it takes."""
         return self._packet_max_bytes
+
+    @property
+    def unreadable(self) -> int:
+        """How many malformed messages came."""
+        return self._unreadable + (0 if self._wire is None else self._wire.unreadable)
 
     def send(self, message: Message, *, keeps: bool = True, on_told: OnTold = None) -> None:
         """Send, or with `keeps` keep for later what cannot go now. Never raises, never waits.
@@ -192,6 +198,7 @@ class Connection:
 
     def _went_down(self) -> None:
         if self._wire is not None:
+            self._unreadable += self._wire.unreadable
             self._wire = None
             self.losses += 1
         for letter in self.outbox.connection_lost():

@@ -15,7 +15,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import anyio
 
@@ -24,6 +24,7 @@ from scheduler.runtime.clock import Clock, MonotonicClock
 from scheduler.transport.board import Board
 from scheduler.transport.connection import Connection
 from scheduler.transport.control import Control
+from scheduler.transport.counts import counts
 from scheduler.transport.fleet import Fleet
 from scheduler.transport.fleet_topics import records
 from scheduler.transport.hands import Hands
@@ -80,7 +81,7 @@ class MqttTransport:
     ) -> None:
         self.session = os.urandom(4).hex()
         clock = clock or MonotonicClock()
-        self._runtime, self._hands = runtime, Hands()
+        self._runtime, self._news, self._hands = runtime, news, Hands()
         self._topics = Topics(config.prefix, node)
         self._presence = Presence(
             self._topics.status,
@@ -205,6 +206,11 @@ class MqttTransport:
         fleet = () if self.fleet is None else (self.fleet.connection,)
         return (self.requests, self.orders, *fleet)
 
+    @property
+    def _desks(self) -> tuple[RequestDesk, ...]:
+        fleet = () if self.fleet is None else (self.fleet.desk,)
+        return (self.request_desk, *fleet)
+
     async def _say_goodbye(self) -> None:
         self.request_desk.close()
         if self.fleet is not None:
@@ -232,10 +238,11 @@ class MqttTransport:
         self._presence.came_up()
         self._board.came_up()
 
-    def _says(self, config: Mqtt, node: str) -> tuple[list[str], Mapping[str, str | int | None]]:
+    def _says(self, config: Mqtt, node: str) -> tuple[list[str], Mapping[str, Any]]:
         """What keeps the node from serving, and what its status says beside that."""
         snapshot = self._runtime.snapshot()
-        return self._faults(snapshot), _facts(config, node, snapshot.mode)
+        told = counts(self._desks, self._connections, self._news, self.fleet)
+        return self._faults(snapshot), {**_facts(config, node, snapshot.mode), "counts": told}
 
     def _faults(self, snapshot: Snapshot) -> list[str]:
         """What keeps the node from serving, each as a sentence."""

@@ -94,7 +94,7 @@ class RequestDesk:
         self._runtime = runtime
         self._max_bytes = config.max_request
         self._topics = topics
-        self._replies = replies
+        self.replies = replies
         self._now_ns = clock.now_ns
         self._lease_of = lease_of
         self._hand_over = hand_over
@@ -107,7 +107,7 @@ class RequestDesk:
         address = self._topics.read(message.topic)
         if address is None or (message.retain and not message.payload):
             return
-        reply, refusal = self._replies.address(message, address)
+        reply, refusal = self.replies.address(message, address)
         try:
             if refusal is not None:
                 raise refusal
@@ -115,7 +115,7 @@ class RequestDesk:
             self._admit(message, address, reply)
         except Refusal as refused:
             if refused.code not in ELSEWHERE or not self._hands_over(message, is_refused=True):
-                self._replies.refuse(reply, refused)
+                self.replies.refuse(reply, refused)
 
     def share_out(self) -> None:
         """Hand over what waits for a hand, as far as others take it."""
@@ -175,7 +175,7 @@ class RequestDesk:
             seen = self.remembered.find(key, digest, reply, now_ns)
             if seen is not None:
                 if seen.answer is not None:
-                    self._replies.send(reply, seen.answer)
+                    self.replies.send(reply, seen.answer)
                 return
         work = Work(
             model=address.name,
@@ -272,7 +272,7 @@ class RequestDesk:
         replies = [work.reply]
         if isinstance(told, Refusal):
             answer = encode_refusal(told, answer_id=work.reply.id)
-            self._replies.refused += 1
+            self.replies.refused += 1
         else:
             answer = told
         if work.key is not None:
@@ -280,7 +280,7 @@ class RequestDesk:
             if isinstance(told, Refusal) and not _is_final(told):
                 self.remembered.forget(work.key)
         for reply in replies:
-            self._replies.send(reply, answer)
+            self.replies.send(reply, answer)
 
 
 def _key(message: Message, address: Address, terms: Terms) -> Hashable:

@@ -9,6 +9,7 @@ import anyio
 import pytest
 
 from scheduler.plugin import lost
+from scheduler.transport import counts
 
 
 class Watch:
@@ -62,6 +63,62 @@ async def test_a_node_that_dies_is_offline_by_its_will(make_node, watch, eventua
         line.shutdown(socket.SHUT_RDWR)  # as it ends when a process dies
         await eventually(lambda: "offline" in watch.states(), "the will")
         await eventually(lambda: watch.states()[-1] == "online", "coming back")
+
+
+async def test_the_status_counts_what_went_otherwise_than_well(
+    make_node, make_robot, watch, eventually
+):
+    node, robot = make_node(inbox={"in_flight": 1, "limit": 1}), make_robot("reply/me")
+    node.scripts["echo"].close_gate()
+    async with node.running():
+
+        def count(key):
+            return watch.look().last.get("status", {}).get("counts", {}).get(key)
+
+        await eventually(lambda: count("requests_refused") == 0)
+        robot.send(node.infer("nobody"), ResponseTopic="reply/me")
+        await eventually(lambda: count("requests_refused") == 1)
+        said = {"ResponseTopic": "reply/me", "CorrelationData": b"1"}
+        for _ in range(3):
+            robot.send(node.infer(), **said)
+        await eventually(lambda: count("requests_repeated") == 2)
+        for _ in range(4):
+            robot.send(node.infer(), user=[("deadline-ms", "200")])
+        await eventually(lambda: count("requests_busy") == 3)
+        node.transport.requests._wire._client.socket().shutdown(socket.SHUT_RDWR)
+        await eventually(lambda: count("connections_lost") == 1)
+        await anyio.sleep(0.2)
+        node.scripts["echo"].open_gate()
+        await eventually(lambda: count("requests_expired") == 1)
+        assert count("requests_refused") == 5
+        assert count("requests_handed_over") is None
+
+
+async def test_each_count_is_of_what_it_says_of_all_connections(make_node):
+    node = make_node(fleet={"name": "rovers"})
+    async with node.running():
+        transport, news = node.transport, node.news
+        for desk, unit in ((transport.request_desk, 1), (transport.fleet.desk, 10)):
+            desk.replies.refused, desk.inbox.busy = 1 * unit, 2 * unit
+            desk.inbox.stale, desk.remembered.duplicates = 3 * unit, 4 * unit
+        for line, unit in zip(transport._connections, (1, 10, 100), strict=True):
+            line._unreadable, line.outbox.lost, line.losses = 5 * unit, 6 * unit, 7 * unit
+        transport.requests._wire.unreadable = 2
+        news.lost_events, transport.fleet.handed_over = 8, 9
+        _, facts = transport._presence._says()
+    assert facts["counts"] == {
+        "requests_refused": 11,
+        "requests_busy": 22,
+        "requests_expired": 33,
+        "requests_repeated": 44,
+        "requests_handed_over": 9,
+        "messages_unreadable": 557,
+        "answers_lost": 666,
+        "events_lost": 8,
+        "connections_lost": 777,
+    }
+    for name in facts["counts"]:
+        assert f"    {name} " in counts.__doc__
 
 
 async def test_models_and_memory_are_retained_and_follow(make_node, broker, watch, eventually):

@@ -254,6 +254,11 @@ class RotaClient:
         """Take a pin away."""
         await self.control("unpin", {"model": model})
 
+    async def set_priority(self, model: str, priority: int | str | None) -> int:
+        """Give a model another priority, None for its own; returns the one in force."""
+        said = {"model": model, "priority": "default" if priority is None else priority}
+        return int((await self.control("priority", said))["priority"])
+
     async def switch(self, mode: str | None) -> Mapping[str, Any]:
         """Put a mode in force, None for none; returns what that came to, once it is reached.
 

@@ -13,7 +13,7 @@ from scheduler.core.pressure import watch_pool
 from scheduler.core.request import RequestKind
 from scheduler.core.retry import ran_out_of_memory
 from scheduler.core.state import State
-from scheduler.core.switch import switch
+from scheduler.core.switch import reorder, switch
 from scheduler.core.timers import TimerKind
 
 if TYPE_CHECKING:
@@ -79,6 +79,18 @@ def _(event: ev.PinChanged, state: State, now: int) -> None:
         state.end_unloads(event.model, Outcome.REJECTED, reason)
     if engine.is_idle:
         state.rest(engine, now)
+
+
+@apply.register
+def _(event: ev.PriorityChanged, state: State, now: int) -> None:
+    del now
+    engine = state.engines.get(event.model)
+    if engine is None or engine.removed:
+        return
+    engine.priority_by_hand = event.priority
+    engine.follow(state.mode)
+    state.reconsider()
+    reorder(state)
 
 
 @apply.register

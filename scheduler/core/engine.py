@@ -57,7 +57,7 @@ class Engine:
     are the figures of each form it may take, the best variant first (`has_choice`: there are
     several), and `figures` those of the form it has now, or takes next. `priority`, `pinned` and
     `disabled` (why) are as the mode has them; `pinned_by_hand` is what the configuration or an
-    operator said.
+    operator said, `priority_by_hand` what an operator did, if anything.
     """
 
     __slots__ = (
@@ -80,6 +80,7 @@ class Engine:
         "pinned",
         "pinned_by_hand",
         "priority",
+        "priority_by_hand",
         "ref",
         "removed",
         "run",
@@ -103,6 +104,7 @@ class Engine:
         self.run: Lease | None = None
         self.hold: Lease | None = None
         self.priority = spec.priority
+        self.priority_by_hand: int | None = None
         self.pinned = self.pinned_by_hand = spec.pinned
         self.disabled: Reason | None = None
         self.removed = False
@@ -150,7 +152,8 @@ class Engine:
         self.pinned = self.is_pinned_in(mode)
         is_disabled = mode is not None and self.name in mode.disable
         self.disabled = mode.disabled(self.name) if mode is not None and is_disabled else None
-        of_its_own = self.spec.priority
+        by_hand = self.priority_by_hand
+        of_its_own = self.spec.priority if by_hand is None else by_hand
         self.priority = of_its_own if mode is None else mode.priority.get(self.name, of_its_own)
 
     def allowed_ns(self) -> int | None:

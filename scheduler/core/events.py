@@ -40,6 +40,13 @@ class PinChanged(Tagged, frozen=True):
     pinned: bool
 
 
+class PriorityChanged(Tagged, frozen=True):
+    """Somebody gave a model another priority, 0 to 100, or (None) its own again."""
+
+    model: str
+    priority: int | None
+
+
 class ModeChanged(Tagged, frozen=True):
     """Somebody asked for another mode, or for none. It is refused, or in force at once."""
 
@@ -159,6 +166,7 @@ Event = Union[
     ModelRegistered,
     ModelRemoved,
     PinChanged,
+    PriorityChanged,
     ModeChanged,
     BudgetChanged,
     MemorySampled,

@@ -41,7 +41,7 @@ def switch(state: State, mode: Mode | None, now: int) -> None:
     reason = Reason(ReasonCode.MAKE_ROOM, f"room for {transition.who.name}")
     state.leaving.update((engine.name, reason) for engine in transition.victims)
     state.decisions.append(transition.decision(name))
-    _reorder(state)
+    reorder(state)
     for engine in transition.victims:
         if engine.hold is not None:
             room.outrank(engine.hold, transition.who.priority, transition.who.name)
@@ -87,8 +87,8 @@ def _override(state: State) -> list[Engine]:
     return changed
 
 
-def _reorder(state: State) -> None:
-    """Priorities that a model gave are now those of the mode, for leases and for who waits."""
+def reorder(state: State) -> None:
+    """Priorities that a model gave are now what the models have, for leases and for who waits."""
     for lease in state.leases.values():
         for pending in lease.pending if lease.holds else ():
             if pending.request.priority is None:

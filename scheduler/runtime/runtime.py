@@ -9,11 +9,11 @@ import anyio
 
 from scheduler.config import Config, load_config
 from scheduler.config.check import check_modes
-from scheduler.config.mistake import nearest
-from scheduler.core.events import LeaseRevocationAsked, MemorySampled, PinChanged
+from scheduler.config.priority import read_priority
+from scheduler.core.events import LeaseRevocationAsked, MemorySampled, PinChanged, PriorityChanged
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.core.request import RequestKind
-from scheduler.errors import ConfigError, ModeRefused, ShuttingDown, UnknownModel
+from scheduler.errors import ConfigError, ShuttingDown, UnknownModel
 from scheduler.memory.budget import machine_totals
 from scheduler.memory.process import resident_bytes
 from scheduler.runtime.caller import Caller
@@ -26,7 +26,7 @@ from scheduler.runtime.measuring import Meter
 from scheduler.runtime.registration import Registration, registration
 from scheduler.runtime.seconds import span_ns
 from scheduler.runtime.suspend import SuspendWatch, asleep_ns
-from scheduler.runtime.switching import Switched
+from scheduler.runtime.switching import Switched, named
 
 if TYPE_CHECKING:
     import os
@@ -172,8 +172,7 @@ class Runtime:
 
         Returns when it is out of memory. Raises UnknownModel.
         """
-        driver = self._knowing(name).driver
-        await driver.remove(name).wait()
+        await self._knowing(name).driver.remove(name).wait()
 
     async def reconfigure(self, config: Config) -> Change:
         """Take over another configuration while running; what stays the same is not disturbed.
@@ -195,10 +194,7 @@ class Runtime:
         self._settings = settings
         await change.carry_out(driver, config.models, added)
         self._modes = {name: mode.to_mode(name) for name, mode in config.modes.items()}
-        if driver.core.mode is not None:
-            name = driver.core.mode.name
-            if self._modes.get(name) != driver.core.mode:
-                driver.switching.to(self._modes.get(name))
+        driver.switching.keep_up(driver.core.mode, self._modes)
         return change
 
     async def switch(self, mode: str | None) -> Switched:
@@ -210,10 +206,7 @@ class Runtime:
         known or whose pins can never be in memory together, ShuttingDown.
         """
         driver = self._running().driver
-        if mode is not None and mode not in self._modes:
-            detail = f"there is no mode {mode!r}; {nearest(mode, list(self._modes))}"
-            raise ModeRefused(Reason(ReasonCode.UNKNOWN_MODE, detail))
-        return await driver.switching.to(None if mode is None else self._modes[mode]).wait()
+        return await driver.switching.to(named(mode, self._modes)).wait()
 
     def modes(self) -> tuple[str, ...]:
         """The names of the modes that can be switched to; `snapshot().mode` is in force."""
@@ -230,6 +223,11 @@ class Runtime:
     def unpin(self, name: str) -> None:
         """Take a pin away. Raises UnknownModel."""
         self._knowing(name).driver.tell(PinChanged(name, pinned=False))
+
+    def set_priority(self, name: str, priority: int | str | None) -> None:
+        """Give a model another priority, None for its own. Raises UnknownModel, ValueError."""
+        value = None if priority is None else read_priority(priority)
+        self._knowing(name).driver.tell(PriorityChanged(name, value))
 
     async def load(self, name: str) -> None:
         """Have a model's engine in memory. Raises RequestError when it cannot be."""

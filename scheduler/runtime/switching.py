@@ -8,11 +8,14 @@ from typing import TYPE_CHECKING
 
 import anyio
 
+from scheduler.config.mistake import nearest
 from scheduler.core.events import ModeChanged
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.errors import ModeRefused, ShuttingDown
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from scheduler.core.decisions import AnnounceMode, RefuseMode, SwitchMode
     from scheduler.core.mode import Mode
     from scheduler.runtime.pump import Tell
@@ -88,6 +91,11 @@ class Switching:
             raise ShuttingDown(Reason(ReasonCode.SHUTTING_DOWN, "the scheduler has stopped"))
         return self._latest
 
+    def keep_up(self, mode: Mode | None, modes: Mapping[str, Mode]) -> None:
+        """Have `mode`, which is in force, be as `modes` have it; one that is gone is left."""
+        if mode is not None and modes.get(mode.name) != mode:
+            self.to(modes.get(mode.name))
+
     def began(self, decision: SwitchMode) -> None:
         """The mode is in force; what it asks for has begun."""
         self.close()
@@ -110,6 +118,14 @@ class Switching:
         """Whoever waits for the latest switch waits in vain."""
         if self._latest is not None:
             self._latest.end(None)
+
+
+def named(name: str | None, modes: Mapping[str, Mode]) -> Mode | None:
+    """The mode of that name, None for none. Raises ModeRefused for one that is not known."""
+    if name is not None and name not in modes:
+        detail = f"there is no mode {name!r}; {nearest(name, list(modes))}"
+        raise ModeRefused(Reason(ReasonCode.UNKNOWN_MODE, detail))
+    return None if name is None else modes[name]
 
 
 def _told(plan: SwitchMode) -> str:

@@ -3,6 +3,8 @@
 `PREFIX/NODE/control/VERB` with `{"model": "faces"}`, or the bare name, for
 
     load, unload, pin, unpin    the model's engine; answered when it is done
+    priority                    `{"model": "faces", "priority": 80}`, or "default" (as with the
+                                model alone) for its own again; answered with the one in force
     mode                        `{"mode": "docking"}`, or null for none; answered when it is reached
     drain                       `{"limit_s": 5}`: stop taking requests, let running ones end
     dump                        the last steps of the scheduler, as lines of a trace
@@ -28,6 +30,8 @@ if TYPE_CHECKING:
 
 TRACE = "application/x-ndjson"
 
+OWN_PRIORITY = "default"
+
 
 class Control:
     """The verbs of `control`. A dump is what `flight` has recorded."""
@@ -44,6 +48,7 @@ class Control:
             "unload": self._unload,
             "pin": self._pin,
             "unpin": self._unpin,
+            "priority": self._priority,
             "mode": self._mode,
             "drain": self._drain,
             "dump": self._dump,
@@ -69,6 +74,16 @@ class Control:
         order.only("model")
         self._runtime.unpin(order.text("model"))
         return {"model": order.text("model"), "pinned": False}
+
+    async def _priority(self, order: Order) -> Mapping[str, Any]:
+        order.only("model", "priority")
+        model, said = order.text("model"), order.said.get("priority")
+        try:
+            self._runtime.set_priority(model, None if said == OWN_PRIORITY else said)
+        except ValueError as error:
+            raise bad_request(f"priority: {error}, or {OWN_PRIORITY}") from None
+        in_force = {e.model: e.priority for e in self._runtime.snapshot().engines}
+        return {"model": model, "priority": in_force[model]}
 
     async def _mode(self, order: Order) -> Mapping[str, Any]:
         order.only("mode")

@@ -368,6 +368,12 @@ class AnyStory(RuleBasedStateMachine):
             self.books[name].by_hand = pinned
         self.tell(ev.PinChanged(name, pinned))
 
+    @rule(name=st.sampled_from(NAMES), priority=st.sampled_from([None, 0, 50, 100]))
+    def set_priority(self, name: str, priority: int | None) -> None:
+        before = self.scheduler.snapshot().mode
+        self.tell(ev.PriorityChanged(name, priority))
+        assert self.scheduler.snapshot().mode == before
+
     @rule(data=st.data(), none=st.sampled_from([False, False, False, True]))
     def switch_mode(self, data: st.DataObject, none: bool) -> None:  # noqa: FBT001 - drawn
         some = st.lists(st.sampled_from(sorted(self.books) or NAMES), max_size=2, unique=True)

@@ -416,6 +416,8 @@ EVENTS: dict[str, Callable[..., ev.Event]] = {
     r"cancel #(\d+)": lambda _, n: ev.RequestCancelled(int(n)),
     r"pin (\S+)": lambda _, m: ev.PinChanged(m, pinned=True),
     r"unpin (\S+)": lambda _, m: ev.PinChanged(m, pinned=False),
+    r"priority (\S+) (\d+)": lambda _, m, p: ev.PriorityChanged(m, int(p)),
+    r"priority (\S+) default": lambda _, m: ev.PriorityChanged(m, None),
     r"remove (\S+)": lambda _, m: ev.ModelRemoved(m),
     r"budget (\S+) (\w+)": lambda _, p, b: ev.BudgetChanged(p, size(b)),
     r"available (\S+) (\w+)(?: of (\w+))?": lambda _, p, b, t: ev.MemorySampled(

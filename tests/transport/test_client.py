@@ -189,6 +189,18 @@ async def test_a_busy_node_is_a_full_queue(make_node, make_client, eventually):
         assert [await first, await second] == [1, 2]
 
 
+async def test_a_priority_is_given_and_taken_back(make_node, make_client):
+    node = make_node()
+    async with node.running(), make_client() as rota:
+        assert await rota.set_priority("echo", "high") == 75
+        assert (await rota.models())["echo"]["priority"] == 75
+        assert await rota.set_priority("echo", None) == 50
+        with pytest.raises(UnknownModel):
+            await rota.set_priority("nobody", 1)
+        with pytest.raises(Rejected, match="urgent"):
+            await rota.set_priority("echo", "urgent")
+
+
 async def test_no_broker_is_a_connection_error_with_the_address(make_broker, make_client):
     broker = make_broker(name="gone")
     broker.kill()

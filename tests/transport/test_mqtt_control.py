@@ -29,6 +29,32 @@ async def test_load_unload_pin_and_unpin(make_node):
         assert script.unloads == 1
 
 
+async def test_a_priority_is_given_and_taken_back(make_node):
+    quiet = Mode(name="quiet", priority={"echo": 10})
+    node = make_node(modes=[quiet])
+    async with node.running():
+        for said, in_force in (
+            ({"model": "echo", "priority": 80}, 80),
+            ({"model": "echo", "priority": "high"}, 75),
+            ({"model": "echo"}, 50),
+            ({"model": "echo", "priority": 0}, 0),
+            ("echo", 50),
+            ({"model": "echo", "priority": "critical"}, 100),
+            ({"model": "echo", "priority": "default"}, 50),
+        ):
+            told = await order(node, "priority", said)
+            assert told == {"model": "echo", "priority": in_force}
+        [engine] = (await order(node, "status"))["engines"]
+        assert engine["priority"] == 50
+        await order(node, "mode", {"mode": "quiet"})
+        told = await order(node, "priority", {"model": "echo", "priority": 80})
+        assert told["priority"] == 10
+        await order(node, "mode", {"mode": None})
+        assert node.runtime.snapshot().engines[0].priority == 80
+    set_by = [r.event.priority for r in node.flight.records() if hasattr(r.event, "priority")]
+    assert set_by == [80, 75, None, 0, None, 100, None, 80]
+
+
 async def test_status_is_the_whole_state(make_node):
     node = make_node()
     async with node.running():
@@ -95,6 +121,10 @@ async def test_a_drain_is_answered_and_the_status_says_so(make_node, broker, mak
         ("drain", {"limit_s": -1}),
         ("drain", {"limit_s": True}),
         ("status", {"x": 1}),
+        ("priority", ""),
+        ("priority", {"model": "echo", "priority": 101}),
+        ("priority", {"model": "echo", "priority": "urgent"}),
+        ("priority", {"model": "echo", "priority": [1]}),
     ],
     ids=str,
 )

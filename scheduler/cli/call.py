@@ -14,11 +14,22 @@ import numpy as np
 import typer
 from rich.console import Console
 
+from scheduler.cli.broker_options import (
+    ConfigFile,
+    PasswordFile,
+    Prefix,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    Url,
+    Username,
+    broker_settings,
+)
 from scheduler.cli.configuration import complain
 from scheduler.cli.exit_status import NO, WRONG
 from scheduler.config.priority import read_priority
 from scheduler.config.units import read_duration
-from scheduler.errors import RequestError
+from scheduler.errors import ConfigError, RequestError
 from scheduler.plugin.engine import EXAMPLE
 from scheduler.sink.plain import Plain
 
@@ -26,13 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
     from scheduler.client import RotaClient
-
-Url = Annotated[str, typer.Option(help="The broker, as mqtt://HOST:1883.")]
-Username = Annotated[Optional[str], typer.Option(help="The user at the broker.")]
-PasswordFile = Annotated[
-    Optional[Path], typer.Option(help="A file with the user's password in its first line.")
-]
-
+    from scheduler.config.mqtt import Mqtt
+    from scheduler.transport.security import Credentials
 
 File = Annotated[
     Optional[Path],
@@ -43,26 +49,32 @@ File = Annotated[
 ]
 
 
+Deadline = Annotated[str, typer.Option(help="How long the answer is of use, as 200ms or 5s.")]
+Priority = Annotated[
+    Optional[str], typer.Option(help="0 to 100, higher goes first, or a word as high.")
+]
+Accept = Annotated[str, typer.Option(help="The content type wanted of an array.")]
+Output = Annotated[
+    Optional[Path], typer.Option(help="Write the result: an array as .npy, the rest as JSON.")
+]
+
+
 def call(  # noqa: PLR0917 - typer reads them by name
     node: Annotated[str, typer.Argument(metavar="NODE", help="The node's name, as rover-1.")],
     model: Annotated[str, typer.Argument(metavar="MODEL", help="One of its models.")],
     file: File = None,
-    url: Url = "mqtt://localhost:1883",
-    prefix: Annotated[str, typer.Option(help="What the topics begin with.")] = "rota",
-    deadline: Annotated[
-        str, typer.Option(help="How long the answer is of use, as 200ms or 5s.")
-    ] = "10s",
-    priority: Annotated[
-        Optional[str], typer.Option(help="0 to 100, higher goes first, or a word as high.")
-    ] = None,
-    accept: Annotated[
-        str, typer.Option(help="The content type wanted of an array.")
-    ] = "application/x-npy",
-    output: Annotated[
-        Optional[Path], typer.Option(help="Write the result: an array as .npy, the rest as JSON.")
-    ] = None,
+    deadline: Deadline = "10s",
+    priority: Priority = None,
+    accept: Accept = "application/x-npy",
+    output: Output = None,
+    url: Url = None,
+    prefix: Prefix = None,
+    config: ConfigFile = None,
     username: Username = None,
     password_file: PasswordFile = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
 ) -> None:
     """Ask MODEL of NODE with FILE, over MQTT, and print its result as JSON.
 
@@ -72,19 +84,30 @@ def call(  # noqa: PLR0917 - typer reads them by name
     if find_spec("aiomqtt") is None:
         complain("rota call needs the package aiomqtt; pip install 'rota[mqtt]'")
         raise typer.Exit(WRONG)
-    from scheduler.client import RotaClient  # noqa: PLC0415 - an extra
-
     with _reported(f"{model} of {node}"):
-        password = password_in(password_file)
-        client = RotaClient(
-            url, node=node, prefix=prefix, username=username, password=password, connect=0
-        )
+        said = {"url": url, "prefix": prefix, "username": username, "password_file": password_file}
+        files = {"ca": tls_ca, "cert": tls_cert, "key": tls_key}
+        client = _client(node, *broker_settings(config, said, files))
         terms = {
             "deadline": read_duration(deadline, from_file=True) / 1e9,
             "priority": None if priority is None else _priority(priority),
             "accept": accept,
         }
         _show(asyncio.run(_ask(client, model, file or EXAMPLE, terms)), output)
+
+
+def _client(node: str, broker: Mqtt, login: Credentials) -> RotaClient:
+    from scheduler.client import RotaClient  # noqa: PLC0415 - an extra
+
+    return RotaClient(
+        str(broker.url),
+        node=node,
+        prefix=broker.prefix,
+        username=broker.username,
+        password=login.password,
+        tls=login.tls,
+        connect=0,
+    )
 
 
 @contextmanager
@@ -95,7 +118,7 @@ def _reported(who: str) -> Iterator[None]:
     except (RequestError, ConnectionError) as error:
         complain(f"{who}: {error}")
         raise typer.Exit(NO) from error
-    except (ValueError, TypeError, OSError) as error:
+    except (ConfigError, ValueError, TypeError, OSError) as error:
         complain(str(error))
         raise typer.Exit(WRONG) from error
 
@@ -129,11 +152,3 @@ def _show(result: Any, output: Path | None) -> None:
 
 def _priority(text: str) -> int:
     return read_priority(int(text) if text.isdecimal() else text)
-
-
-def password_in(path: Path | None) -> str | None:
-    """The first line of a password file. Raises OSError and ValueError."""
-    if path is None:
-        return None
-    lines = path.read_text("utf-8").splitlines()
-    return lines[0] if lines else ""

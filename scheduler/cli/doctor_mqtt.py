@@ -4,27 +4,40 @@ from __future__ import annotations
 
 import asyncio
 from importlib.util import find_spec
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from scheduler.cli.call import PasswordFile, Username, password_in
+from scheduler.cli.broker_options import (
+    URL,
+    ConfigFile,
+    PasswordFile,
+    TlsCa,
+    TlsCert,
+    TlsKey,
+    Username,
+    broker_settings,
+)
 from scheduler.cli.configuration import complain
 from scheduler.cli.exit_status import NO, WRONG
-from scheduler.config.mqtt import Mqtt
+from scheduler.errors import ConfigError
 
 if TYPE_CHECKING:
     from scheduler.client.broker_checkup import BrokerCheckup
 
 
-def doctor_mqtt(
+def doctor_mqtt(  # noqa: PLR0917 - typer reads them by name
     url: Annotated[
-        str, typer.Argument(metavar="[URL]", help="The broker.")
-    ] = "mqtt://localhost:1883",
+        Optional[str], typer.Argument(metavar="[URL]", help=f"The broker.  [default: {URL}]")
+    ] = None,
+    config: ConfigFile = None,
     username: Username = None,
     password_file: PasswordFile = None,
+    tls_ca: TlsCa = None,
+    tls_cert: TlsCert = None,
+    tls_key: TlsKey = None,
 ) -> None:
     """Measure the round trip over the broker at URL, try what nodes need, say what would mend it.
 
@@ -38,18 +51,19 @@ def doctor_mqtt(
     from scheduler.client.broker_checkup import examine  # noqa: PLC0415 - an extra
 
     try:
-        broker = Mqtt.model_validate({"url": url}).url
-        password = password_in(password_file)
-    except (ValueError, OSError) as error:
+        said = {"url": url, "username": username, "password_file": password_file}
+        files = {"ca": tls_ca, "cert": tls_cert, "key": tls_key}
+        broker, login = broker_settings(config, said, files)
+    except (ConfigError, ValueError, OSError) as error:
         complain(str(error))
         raise typer.Exit(WRONG) from error
-    if broker.uses_tls:
-        complain(f"{url}: only mqtt:// is measured; TLS adds its own time on top")
-        raise typer.Exit(WRONG)
     try:
-        found = asyncio.run(examine(broker.host, broker.port, username=username, password=password))
+        found = asyncio.run(
+            examine(broker.url.host, broker.url.port, username=broker.username, login=login)
+        )
     except (MqttError, OSError, asyncio.TimeoutError) as error:
-        complain(f"no broker at {broker.host}:{broker.port}: {error or 'it does not answer'}")
+        told = error or "it does not answer"
+        complain(f"no connection to a broker at {broker.url}: {told}")
         raise typer.Exit(NO) from error
     if not show(found):
         raise typer.Exit(NO)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import aiomqtt
 
+from scheduler.transport.security import Credentials
 from scheduler.transport.socket_options import NO_DELAY, acknowledge_at_once
 
 if TYPE_CHECKING:
@@ -125,7 +126,7 @@ class _Caller(aiomqtt.Client):
 
 
 async def examine(
-    host: str, port: int, *, username: str | None = None, password: str | None = None
+    host: str, port: int, *, username: str | None = None, login: Credentials | None = None
 ) -> BrokerCheckup:
     """Examine the broker at `host`. Raises OSError and aiomqtt.MqttError when there is none."""
     began = time.perf_counter()
@@ -133,7 +134,7 @@ async def examine(
     found = BrokerCheckup(host=host, port=port, connect_ms=(time.perf_counter() - began) * 1e3)
     writer.close()
     await writer.wait_closed()
-    patient = _Patient(found, username, password)
+    patient = _Patient(found, username, login or Credentials())
     client = patient.client(OURS)
     try:
         await client.__aenter__()
@@ -155,9 +156,10 @@ async def examine(
 class _Patient:
     """One broker under examination."""
 
-    def __init__(self, found: BrokerCheckup, username: str | None, password: str | None) -> None:
+    def __init__(self, found: BrokerCheckup, username: str | None, login: Credentials) -> None:
         self._found = found
-        self._login = {"username": username, "password": password}
+        self._username = username
+        self._login = login
         self._root = f"rota-doctor/{os.urandom(6).hex()}"
 
     def client(
@@ -171,7 +173,9 @@ class _Patient:
             timeout=TRIP_S,
             logger=_log,
             socket_options=() if way == PLAIN else NO_DELAY,
-            **self._login,  # type: ignore[arg-type] # two texts
+            username=self._username,
+            password=self._login.password,
+            tls_context=self._login.tls,
         )
         if way == OURS:
             acknowledge_at_once(caller._client)  # noqa: SLF001 - as in `wire`

@@ -50,6 +50,10 @@ class Broker:
     port: int
     uses_tls: bool = False
 
+    def __str__(self) -> str:
+        host = f"[{self.host}]" if ":" in self.host else self.host
+        return f"mqtt{'s' if self.uses_tls else ''}://{host}:{self.port}"
+
 
 def _read_url(value: object) -> Broker:
     if isinstance(value, Broker):

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import subprocess
+import sys
 
 import anyio
 import pytest
+from anyio import to_thread
+from typer.testing import CliRunner
 
+from scheduler.cli.app import app
+from scheduler.client import broker_checkup
 from scheduler.config.mqtt import Mqtt
 from scheduler.errors import ConfigError
 from scheduler.transport.security import read_credentials
@@ -66,19 +72,30 @@ async def test_user_and_password(make_broker, make_node, passwords, eventually, 
     assert "wrong" not in caplog.text
 
 
-# paho leaves the socket of a failed handshake to the garbage collector.
-@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
-async def test_certificates_on_both_sides(make_broker, make_node, certificates, eventually, caplog):
-    listener = "\n".join(
-        [
+@pytest.fixture
+def make_tls_broker(make_broker, certificates):
+    """A broker that wants a certificate of whoever comes."""
+
+    def make(*lines):
+        listener = [
             f"cafile {certificates}/ca.pem",
             f"certfile {certificates}/broker.pem",
             f"keyfile {certificates}/broker.key",
             "require_certificate true",
             "user root",
         ]
-    )
-    broker = make_broker(name="own", listener=listener)
+        return make_broker(*lines, name="own", listener="\n".join(listener))
+
+    yield make
+    gc.collect()  # what paho leaves of failed handshakes is found here, and in no other test
+
+
+# paho leaves the socket of a failed handshake to the garbage collector.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+async def test_certificates_on_both_sides(
+    make_tls_broker, make_node, certificates, eventually, caplog
+):
+    broker = make_tls_broker()
     url = f"mqtts://127.0.0.1:{broker.port}"
 
     def tls(ca="ca", own="node"):
@@ -104,6 +121,103 @@ async def test_certificates_on_both_sides(make_broker, make_node, certificates, 
             assert not node.is_up
             beside.cancel_scope.cancel()
         assert word in caplog.text
+
+
+# -- `rota call` and `rota doctor mqtt` -------------------------------------------------------
+
+
+async def rota(*words):
+    """The command, in a thread: its event loop is another than that of the node."""
+    return await to_thread.run_sync(CliRunner().invoke, app, [str(word) for word in words])
+
+
+async def rota_apart(*words):
+    """In a process of its own: paho leaves the socket of a failed handshake behind."""
+
+    def run():
+        return subprocess.run(
+            [sys.executable, "-m", "scheduler", *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    return await to_thread.run_sync(run)
+
+
+@pytest.fixture
+def guarded(make_tls_broker, make_node, passwords, certificates):
+    """A node behind a broker that wants everything, and the configuration that has it all."""
+    broker = make_tls_broker("allow_anonymous false", f"password_file {passwords}")
+    said = passwords.with_name("password.txt")
+    said.write_text("geheim é\n", encoding="utf-8")
+    url = f"mqtts://127.0.0.1:{broker.port}"
+    tls = {key: certificates / name for key, name in FILES.items()}
+    node = make_node(on=broker, url=url, username="rover", password_file=said, tls=tls)
+    config = passwords.with_name("robot.yaml")
+    files = ", ".join(f"{key}: {path}" for key, path in tls.items())
+    config.write_text(
+        "memory: {budget: 1GiB}\nmodels: {m: {engine: synthetic, footprint: 1MiB}}\n"
+        f"mqtt: {{url: {url}, username: rover, client_id: rota-n1, "
+        f"password_file: {said}, tls: {{{files}}}}}\n"
+    )
+    options = ["--username", "rover", "--password-file", said]
+    options += [word for key, path in tls.items() for word in (f"--tls-{key}", path)]
+    return node, url, options, config
+
+
+FILES = {"ca": "ca.pem", "cert": "node.pem", "key": "node.key"}
+
+
+async def test_a_node_behind_tls_and_a_password_is_asked_by_hand(guarded):
+    node, url, options, config = guarded
+    async with node.running():
+        for words in (["--url", url, *options], ["--config", config]):
+            done = await rota("call", "n1", "echo", *words)
+            assert (done.exit_code, json.loads(done.stdout)) == (0, "example"), done.stderr
+        bare = await rota_apart("call", "n1", "echo", "--url", url)
+        assert (bare.returncode, "verify failed" in bare.stderr) == (1, True), bare.stderr
+        words = ["--config", config, "--password-file", config]
+        refused = await rota("call", "n1", "echo", *words)
+        assert (refused.exit_code, "uthori" in refused.stderr) == (1, True), refused.stderr
+
+
+async def test_a_broker_behind_tls_and_a_password_is_measured(guarded, monkeypatch):
+    _, url, options, config = guarded
+    monkeypatch.setattr(broker_checkup, "TRIPS", 3)
+    for words in ([url, *options], ["--config", config]):
+        done = await rota("doctor", "mqtt", *words)
+        assert done.exit_code == ("to mend" in done.stdout), done.stderr
+        assert "QoS 1 round trip, as Rota does" in done.stdout
+    bare = await rota_apart("doctor", "mqtt", url)
+    assert (bare.returncode, f"a broker at {url}" in bare.stderr) == (1, True), bare.stderr
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--tls-ca", "ca.pem"], "mqtts://"),
+        (["--url", "mqtts://x", "--tls-ca", "none.pem"], "none.pem"),
+        (["--password-file", "none.txt"], "none.txt"),
+        (["--config", "bare.yaml"], "has no mqtt section"),
+        (["--config", "none.yaml"], "none.yaml"),
+    ],
+)
+def test_what_does_not_go_together_is_wrong_usage(tmp_path, monkeypatch, words, said):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "bare.yaml").write_text(
+        "memory: {budget: 1GiB}\nmodels: {m: {engine: synthetic, footprint: 1MiB}}\n"
+    )
+    (tmp_path / "ca.pem").touch()
+    for command in (["call", "n1", "echo"], ["doctor", "mqtt"]):
+        if command[0] == "doctor" and "--url" in words:
+            words = words[1:]  # it is an argument there
+        wrong = CliRunner().invoke(app, [*command, *words])
+        assert (wrong.exit_code, said in wrong.stderr) == (2, True), wrong.output
+
+
+# -- what is read -----------------------------------------------------------------------------
 
 
 def test_a_password_is_the_first_line_of_its_file_and_shown_nowhere(tmp_path):

@@ -351,7 +351,7 @@ async def test_a_model_that_goes_while_the_broker_is_away_is_not_subscribed_to_a
     robot.client.on_publish = lambda _c, _u, mid, code, _p: codes.update({mid: code.value})
     async with make_fleet("n1", models=("echo", "other")) as (node,):
         connection = node.transport.fleet.connection
-        await eventually(lambda: len(connection._held) == 7, "subscribing")
+        await eventually(lambda: connection.is_up and len(connection._held) == 7, "subscribing")
         connection._backoff.delay_s = lambda *_, **__: 0.3
         connection._wire._client.socket().shutdown(socket.SHUT_RDWR)
         await eventually(lambda: not connection.is_up, "the loss")

@@ -154,10 +154,11 @@ class Wire(aiomqtt.Client):
         self._disconnected.add_done_callback(self._lost_while_connecting)
         try:
             await self.__aenter__()
-        except (aiomqtt.MqttError, OSError) as error:
-            self._client._sock_close()  # noqa: SLF001 - aiomqtt leaves it open
+        except BaseException as error:
+            if isinstance(error, (aiomqtt.MqttError, OSError)):  # else paho's thread still has it
+                self._client._sock_close()  # noqa: SLF001 - aiomqtt leaves it open
             if not self._connected.done():  # what is still to be heard of it is of no interest
-                self._connected.set_exception(error)
+                self._connected.set_exception(aiomqtt.MqttError(str(error)))
             _ask(self._connected)
             raise
 
@@ -276,8 +277,8 @@ class Wire(aiomqtt.Client):
     ) -> None:
         if not self._connected.done():
             self._connected.set_exception(aiomqtt.MqttError(TURNED_AWAY))
-            return
-        super()._on_disconnect(client, userdata, flags, reason_code, properties)
+        elif not self._connected.cancelled():
+            super()._on_disconnect(client, userdata, flags, reason_code, properties)
 
     def _on_publish(
         self,

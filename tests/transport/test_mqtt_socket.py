@@ -1,10 +1,13 @@
 """What the event loop is told of a socket, and when."""
 
 import asyncio
+import gc
 import socket
 
 import pytest
 from anyio import to_thread
+from paho.mqtt.packettypes import PacketTypes
+from paho.mqtt.reasoncodes import ReasonCode
 
 from scheduler.transport.message import Message
 from scheduler.transport.packet import _varint_bytes
@@ -206,3 +209,22 @@ async def test_what_is_read_is_acknowledged_at_once_each_time():
 
 async def test_a_wire_acknowledges_at_once(wire):
     assert "loop_read" in vars(wire()._client)
+
+
+# -- connecting -------------------------------------------------------------------------------
+
+
+async def test_nothing_is_left_of_a_connection_that_was_cancelled_on_its_way(wire):
+    """Asyncio complains, once they are gone, of failures that nobody has asked for."""
+    told = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    a_wire = wire()
+    a_wire.__aenter__ = asyncio.Event().wait
+    connecting = asyncio.ensure_future(a_wire.connect())
+    await _a_turn_of_the_loop()
+    connecting.cancel()
+    await asyncio.wait([connecting])
+    a_wire._on_disconnect(a_wire._client, None, None, ReasonCode(PacketTypes.DISCONNECT))
+    del a_wire, connecting
+    gc.collect()
+    assert told == []

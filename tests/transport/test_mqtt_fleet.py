@@ -180,7 +180,7 @@ async def test_the_status_names_the_fleet_and_says_when_it_is_not_served(
     make_fleet, make_robot, eventually
 ):
     async with make_fleet("n1") as (node,):
-        await eventually(lambda: node.transport.fleet._models, "subscribing")
+        await eventually(lambda: node.transport.fleet.connection.is_up, "subscribing")
         robot = make_robot("rota/n1/status")
         cut_for_good(node)
         told = await robot.next_json()

@@ -72,8 +72,12 @@ def ask(port):
 
 
 def wait_until_online(port):
-    topic = ["-t", "rota/n1/status", "-C", "1", "-W", "10"]
-    subprocess.run(["mosquitto_sub", "-p", str(port), *topic], check=True, capture_output=True)
+    """It is degraded while requests are not subscribed to yet."""
+    command = ["mosquitto_sub", "-p", str(port), "-t", "rota/n1/status", "-C", "1", "-W", "10"]
+    ends, told = time.monotonic() + 20, b""
+    while b'"online"' not in told:
+        assert time.monotonic() < ends, told
+        told = subprocess.run(command, check=True, capture_output=True).stdout
 
 
 @pytest.mark.parametrize("end", [signal.SIGTERM, signal.SIGINT, signal.SIGKILL])

@@ -176,7 +176,7 @@ def _(event: ev.EngineLost, state: State, now: int) -> None:
     if engine is None or not engine.in_memory:
         return
     reason = Reason(ReasonCode.ENGINE_LOST, f"{event.model} was lost: {event.error}")
-    leases = [lease for lease in (engine.run, engine.hold) if lease is not None]
+    leases = [lease for lease in (engine.next_run, engine.run, engine.hold) if lease is not None]
     _fall(state, engine, reason, now)
     for lease in leases:
         _lose(state, lease, reason, now)
@@ -275,7 +275,7 @@ def _ran_well(lease: Lease, worked_ns: int | None, now: int) -> None:
         engine.failures = 0
     if not lease.holds:
         engine, runs = lease.engines[0], len(lease.granted) if lease.in_turn else 1
-        took_ns = now - lease.granted_ns
+        took_ns = max(now - lease.granted_ns, worked_ns or 0)
         engine.figures.ran_well(took_ns // runs, now)
         engine.figures.work_times.add((took_ns if worked_ns is None else worked_ns) // runs, now)
 

@@ -8,6 +8,7 @@ from scheduler.core.amounts import sized
 from scheduler.core.climb import watch_climb
 from scheduler.core.decisions import FinishRequest
 from scheduler.core.engine import EngineState
+from scheduler.core.following import may_follow
 from scheduler.core.model import QueueKeep
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
 from scheduler.core.outlook import never
@@ -87,6 +88,8 @@ def admit(state: State, lane: Lane, request: Request, sequence: int, now: int) -
         return
     pending.key = state.policy.order_key(pending)
     state.queue.add(pending)
+    if lane.only is not None and lane.only.name in state.queue.aside and may_follow(state, lane):
+        state.queue.bring_back(lane.only.name)
 
 
 def starts_at_once(state: State, pending: Pending, now: int) -> bool:

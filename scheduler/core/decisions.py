@@ -45,7 +45,8 @@ class GrantLease(Tagged, frozen=True):
 
     A lease of runs (`holds` false) is executed at once: one `infer` call with the requests as its
     batch, or with `in_turn` one call for each, one after another. A lease that holds is handed to
-    its one caller, who runs requests under it.
+    its one caller, who runs requests under it. A run that is to come `after` another one on the
+    same engine begins as soon as that lease has ended, without being asked again.
     """
 
     lease_id: int
@@ -54,6 +55,7 @@ class GrantLease(Tagged, frozen=True):
     holds: bool = False
     expires_ns: int | None = None
     in_turn: bool = False
+    after: int | None = None
 
 
 class RevokeLease(Tagged, frozen=True):

@@ -57,7 +57,8 @@ class Engine:
     are the figures of each form it may take, the best variant first (`has_choice`: there are
     several), and `figures` those of the form it has now, or takes next. `priority`, `pinned` and
     `disabled` (why) are as the mode has them; `pinned_by_hand` is what the configuration or an
-    operator said, `priority_by_hand` what an operator did, if anything.
+    operator said, `priority_by_hand` what an operator did, if anything. `next_run` follows `run`
+    as soon as that has ended.
     """
 
     __slots__ = (
@@ -77,6 +78,7 @@ class Engine:
         "loads_ahead",
         "loads_ahead_used",
         "name",
+        "next_run",
         "pinned",
         "pinned_by_hand",
         "priority",
@@ -102,6 +104,7 @@ class Engine:
         self.since_ns = 0
         self.used_ns = 0
         self.run: Lease | None = None
+        self.next_run: Lease | None = None
         self.hold: Lease | None = None
         self.priority = spec.priority
         self.priority_by_hand: int | None = None

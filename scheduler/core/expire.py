@@ -28,7 +28,10 @@ def expire(state: State, now: int) -> None:
 def _deadline(state: State, request_id: int, now: int) -> None:
     del now
     pending = state.pending[request_id]
-    what = "running" if pending.lease else f"waiting ({waits(state, request_id)})"
+    if pending.lease is None:
+        what = f"waiting ({waits(state, request_id)})"
+    else:
+        what = "running" if pending.lease.after is None else "waiting (the next on its engine)"
     reason = Reason(ReasonCode.DEADLINE_PASSED, f"its deadline passed while {what}")
     state.abandon(pending, Outcome.DEADLINE_MISSED, reason)
 

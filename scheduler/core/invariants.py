@@ -36,6 +36,7 @@ def _check_engines(state: State) -> None:
                 assert set(booked) == set(engine.form.footprint), f"{engine} books {booked}"
         if engine.state is not EngineState.READY:
             assert engine.run is None, f"{engine} runs"
+            assert engine.next_run is None, f"{engine} is to run next"
             assert engine.hold is None, f"{engine} is held"
 
 
@@ -51,8 +52,14 @@ def _check_leases(state: State) -> None:
     for lease in state.leases.values():
         assert lease.pending or lease.revoking, f"{lease} is for nobody"
         for engine in lease.engines:
-            assert (engine.hold if lease.holds else engine.run) is lease
-    on_engines = [e.run for e in state.engines.values()] + [e.hold for e in state.engines.values()]
+            if lease.after is None:
+                assert (engine.hold if lease.holds else engine.run) is lease
+            else:
+                assert engine.next_run is lease
+                assert engine.run is not None
+                assert engine.run.id == lease.after
+    engines = state.engines.values()
+    on_engines = [lease for e in engines for lease in (e.run, e.next_run, e.hold)]
     assert {lease.id for lease in on_engines if lease} == set(state.leases)
 
 

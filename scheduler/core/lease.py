@@ -17,10 +17,12 @@ if TYPE_CHECKING:
 class Lease:
     """One grant. `parent` is the held lease under which a run takes place, if any.
 
+    `after` is the lease whose run is to end before the one of this lease begins, None from then on.
     `granted` are the requests that it was given to, `pending` those of them that have not ended.
     """
 
     __slots__ = (
+        "after",
         "engines",
         "expires_ns",
         "granted",
@@ -44,8 +46,10 @@ class Lease:
         granted_ns: int,
         parent: Lease | None = None,
         expires_ns: int | None = None,
+        after: int | None = None,
     ) -> None:
         self.id = lease_id
+        self.after = after
         self.engines = engines
         self.pending = pending
         self.granted = tuple(one.request for one in pending)

@@ -38,7 +38,7 @@ def idle_from_ns(engine: Engine, now: int) -> int:
     """When an engine that loads, runs or is ready will usually have done what it is there for."""
     run_ns = engine.run_times.usual_ns()
     if engine.run is not None:
-        return max(now, engine.run.granted_ns + run_ns)
+        return max(now, engine.run.granted_ns + run_ns) + (run_ns if engine.next_run else 0)
     if engine.state is EngineState.LOADING:
         return max(now, engine.since_ns + reload_ns(engine)) + run_ns
     return now

@@ -28,6 +28,7 @@ from scheduler.core.claim import (
 )
 from scheduler.core.decisions import UnloadEngine
 from scheduler.core.engine import Engine, EngineState
+from scheduler.core.following import followers, may_follow
 from scheduler.core.loading import Loading
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
 from scheduler.core.outlook import never
@@ -36,6 +37,7 @@ from scheduler.core.punctuality import too_late, too_late_from_ns
 from scheduler.core.queue import AFTER_ALL
 from scheduler.core.request import RequestKind
 from scheduler.core.room import BEHIND, RUNNING, Blocked, Room, has_to_go
+from scheduler.core.running import follow
 from scheduler.core.train import train_of
 
 if TYPE_CHECKING:
@@ -108,14 +110,20 @@ class Settling:
         if lane.judged_in != self.state.epoch or engine.name in self.room.stopped:
             return False
         if engine.run is not None and engine.hold is None:
-            lane.blocked = RUNNING
-            self.state.queue.set_aside(lane)
-            return True
+            return self._set_aside(lane)
         at_rest = engine.state is EngineState.UNLOADED or (engine.is_idle and not engine.form.uses)
         if not at_rest or not self.room.is_as_hopeless(lane):
             return False
         lane.blocked = BEHIND
         self.room.needed.add(engine.name)
+        return True
+
+    def _set_aside(self, lane: Lane) -> bool:
+        """Its engine runs: there is nothing to do until that ends, unless it may follow."""
+        if may_follow(self.state, lane):
+            return False
+        lane.blocked = RUNNING
+        self.state.queue.set_aside(lane)
         return True
 
     def _watch(self, head: Pending) -> None:
@@ -211,6 +219,8 @@ class Settling:
             blocked = self.loading.bring_in(absent, who, head.request.items) or blocked
         if blocked is None and not absent:
             return self._start(lane, head)
+        if blocked is RUNNING and self._follow(lane):
+            return True
         lane.blocked = blocked or (ReasonCode.WAITS_FOR_LOAD, "its engine is being loaded")
         return False
 
@@ -279,6 +289,21 @@ class Settling:
             return False
         items = sum(pending.request.items for pending in batch)
         self._grant(batch, running_bytes(lane.engines, items))
+        return True
+
+    def _follow(self, lane: Lane) -> bool:
+        """Its engine runs. What comes next may be decided now, where nobody before it needs it."""
+        if not may_follow(self.state, lane) or self.room.is_claimed:
+            return False
+        if any(self.units[name] < 0 for name in lane.engines[0].form.uses):
+            return False
+        batch = followers(self.state, lane, self.now)
+        if not batch:
+            return False
+        lane.blocked = None
+        for pending in batch:
+            self.state.stop_waiting(pending)
+        follow(self.state, batch, self.now)
         return True
 
     def _take_units(self, lane: Lane, engine: Engine) -> bool:

@@ -38,6 +38,7 @@ class EngineSnapshot:
     `batch_limit` is the most items of a run since one failed for memory, None when none did. Of the
     `loads_ahead`, before anybody had asked, `loads_ahead_used` were of use.
 
+    `running` are the requests of its run, `following` those of the run that begins when that ends.
     `variant` and `device` name its form while it is in memory, where the model has a choice.
     """
 
@@ -58,6 +59,7 @@ class EngineSnapshot:
     ready_again_ns: int | None
     variant: str = ""
     device: str = ""
+    following: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +154,7 @@ def _engine(state: State, engine: Engine) -> EngineSnapshot:
         ready_again_ns=engine.backoff_until_ns,
         variant=engine.form.variant if engine.in_memory else "",
         device=engine.form.device if engine.in_memory else "",
+        following=tuple(p.request.id for p in engine.next_run.pending) if engine.next_run else (),
     )
 
 

@@ -28,6 +28,7 @@ from scheduler.core.policy import POLICIES
 from scheduler.core.prefetch import expect
 from scheduler.core.queue import Pending, Queue
 from scheduler.core.request import RequestKind
+from scheduler.core.running import end_run, start_run
 from scheduler.core.thrash import Reloads, watch_reload
 from scheduler.core.timers import TimerKind, Timers
 
@@ -130,8 +131,7 @@ class State:
         """
         first = batch[0]
         lane = first.lane
-        self._lease_count += 1
-        lease_id = self._lease_count
+        lease_id = self.next_lease_id()
         holds = first.request.kind is RequestKind.HOLD
         ttl_ns = first.request.ttl_ns if holds else None
         lease = Lease(
@@ -152,20 +152,16 @@ class State:
         if holds:
             self._start_hold(lease)
         else:
-            self._start_run(lease, lane.engines[0], now)
+            start_run(self, lease, lane.engines[0], now)
         refs = tuple(engine.ref for engine in lane.engines)
         ids = tuple(pending.request.id for pending in batch)
         grant = GrantLease(lease_id, refs, ids, holds, lease.expires_ns, lease.in_turn)
         self.decisions.append(grant)
 
-    def _start_run(self, lease: Lease, engine: Engine, now: int) -> None:
-        engine.run = lease
-        engine.use()
-        self.timers.clear(TimerKind.KEEP_ALIVE, engine.name)
-        for name, count in engine.form.uses.items():
-            self.units[name] -= count
-        if engine.spec.run_timeout_ns is not None:
-            self.timers.set(TimerKind.RUN, lease.id, now + engine.spec.run_timeout_ns)
+    def next_lease_id(self) -> int:
+        """The number of a new lease."""
+        self._lease_count += 1
+        return self._lease_count
 
     def _start_hold(self, lease: Lease) -> None:
         for engine in lease.engines:
@@ -209,10 +205,7 @@ class State:
                 engine.hold = None
                 self._book_orphan(engine)
             else:
-                engine.run = None
-                self.queue.bring_back(engine.name)
-                for name, count in engine.form.uses.items():
-                    self.units[name] += count
+                end_run(self, lease, engine, now)
             engine.used_ns = now
             if engine.is_idle:
                 self.rest(engine, now)
@@ -336,6 +329,8 @@ class State:
         """Its thread does not come back: refuse all who wait, unload it as soon as it does."""
         engine.condemned = outcome_reason
         self.abandon_waiting(engine.name, Outcome.FAILED, outcome_reason)
+        for pending in list(engine.next_run.pending) if engine.next_run else ():
+            self.abandon(pending, Outcome.FAILED, outcome_reason)
 
     def alarm(self, model: str | None, code: ReasonCode, detail: str) -> None:
         """Tell a person."""

@@ -31,29 +31,29 @@ def train_of(state: State, lane: Lane, now: int) -> list[Pending]:
     """
     head = lane.head
     engine = lane.only
-    if engine is None or not _may_go(head) or not state.policy.couples:
+    if engine is None or not may_go(head) or not state.policy.couples:
         return [head]
     run_ns = engine.figures.work_times.nearly_slowest_ns()
     if not run_ns:
         return [head]
-    others_key = _first_of_others(state, lane, engine)
+    others_key = first_of_others(state, lane, engine)
     limit_ns = min(TRAIN_NS, (engine.spec.run_timeout_ns or 2 * TRAIN_NS) // 2)
     train: list[Pending] = []
     for key, pending in lane.entries:
         if pending.deadline_ns is not None:
             limit_ns = min(limit_ns, (pending.deadline_ns - now) // 2)
-        if not _may_go(pending) or key > others_key or (len(train) + 1) * run_ns > limit_ns:
+        if not may_go(pending) or key > others_key or (len(train) + 1) * run_ns > limit_ns:
             break
         train.append(pending)
     return train or [head]
 
 
-def _may_go(pending: Pending) -> bool:
+def may_go(pending: Pending) -> bool:
     """A load, a lease or an unload is no run; how long several items take nobody knows."""
     return pending.request.kind is RequestKind.INFER and pending.request.items == 1
 
 
-def _first_of_others(state: State, lane: Lane, engine: Engine) -> OrderKey:
+def first_of_others(state: State, lane: Lane, engine: Engine) -> OrderKey:
     """The first place in the order at which somebody in another lane wants this engine."""
     others = state.queue.lanes_of(engine.name)
     return min((o.head.key for o in others if o is not lane and o.entries), default=AFTER_ALL)

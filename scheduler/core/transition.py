@@ -134,7 +134,8 @@ class Bound:
                 self.unknown.append(f"how soon lease {engine.hold.id} lets go of {engine.name}")
             if engine.run is not None:
                 limit_ns = engine.spec.run_timeout_ns
-                waits_ns.append(self._most("a run", engine, engine.run_times, limit_ns))
+                runs = 1 if engine.next_run is None else 2
+                waits_ns.append(runs * self._most("a run", engine, engine.run_times, limit_ns))
             if engine.state is EngineState.LOADING:
                 waits_ns.append(self._load_ns(engine))
         self.known_ns += max(waits_ns)

@@ -49,6 +49,7 @@ class Life:
         self.moments = Moments()
         self.load_ns: dict[str, int] = {}
         self._lease_id: int | None = None
+        self._after: int | None = None
         self._loading: dict[tuple[str, int], int] = {}
         self._leaving: dict[tuple[str, int], int] = {}
         self._names_it = re.compile(rf"\brequest {request.id}\b")
@@ -84,6 +85,9 @@ class Life:
         match event:
             case RequestCancelled(request_id) if request_id == self.request.id:
                 return "its caller no longer wants it"
+            case LeaseEnded(lease_id) if lease_id == self._after and self.ended_ns is None:
+                self._after, self.granted_ns = None, now
+                return f"runs, as lease {lease_id} has ended"
             case LeaseEnded(lease_id, error=error) if lease_id == self._lease_id:
                 return f"its lease ends{f': {error}' if error else ''}"
             case _:
@@ -113,8 +117,8 @@ class Life:
                 self._leaving[model, instance] = now
                 return f"{model} has to go: {reason}"
             case GrantLease(lease_id, _, request_ids) if self.request.id in request_ids:
-                self._lease_id = lease_id
-                self.granted_ns = now
+                self._lease_id, self._after = lease_id, decision.after
+                self.granted_ns = now if decision.after is None else None
                 return self._begun(decision)
             case RevokeLease(lease_id, reason) if self._concerns_lease(lease_id, reason):
                 return f"lease {lease_id} is taken back: {reason}"
@@ -134,6 +138,9 @@ class Life:
             with_others = f", number {place} of {others + 1} short runs in turn"
         else:
             with_others = f", in a batch with {others} more" if others else ""
+        if grant.after is not None:
+            after = f"after lease {grant.after}"
+            return f"is to run on {names} {after}, lease {grant.lease_id}{with_others}"
         return f"runs on {names}, lease {grant.lease_id}{with_others}"
 
     def _concerns(self, model: str, reason: Reason) -> bool:

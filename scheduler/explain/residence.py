@@ -22,6 +22,7 @@ from scheduler.core.events import (
 from scheduler.core.model import in_form
 from scheduler.core.outcome import Outcome
 from scheduler.explain.span import spoken
+from scheduler.trace.beginnings import Beginnings
 
 if TYPE_CHECKING:
     from scheduler.core.decisions import Decision
@@ -80,6 +81,7 @@ class Residence:
         self.stays: dict[str, Stay] = {}
         self._mode = mode
         self._runs: dict[int, tuple[str, int, int]] = {}
+        self._beginnings = Beginnings()
 
     def stay(self, model: str) -> Stay:
         """Where a known model's engine is, with the priority that it has in the mode."""
@@ -91,6 +93,8 @@ class Residence:
     def take(self, record: Record) -> None:
         """Follow one step."""
         self._hear(record.event, record.at_ns)
+        for grant in self._beginnings.of(record):
+            self._begin(grant, record.at_ns)
         if isinstance(record.event, ModeChanged):
             switched = any(isinstance(decision, SwitchMode) for decision in record.decisions)
             self._mode = record.event.mode if switched else self._mode
@@ -126,11 +130,13 @@ class Residence:
             case UnloadEngine(model, instance, reason) if stay := self._of(model, instance):
                 stay.why = reason
                 stay.enter(EngineState.UNLOADING, now)
-            case GrantLease(lease_id, (ref, *_), request_ids, holds=False):
-                runs = len(request_ids) if decision.in_turn else 1
-                self._runs[lease_id] = (ref.model, runs, now)
             case _:
                 pass
+
+    def _begin(self, grant: GrantLease, now: int) -> None:
+        runs = len(grant.request_ids) if grant.in_turn else 1
+        if not grant.holds:
+            self._runs[grant.lease_id] = (grant.engines[0].model, runs, now)
 
     def _of(self, model: str, instance: int) -> Stay | None:
         """The stay that this news is about; late news of an older instance is of none."""

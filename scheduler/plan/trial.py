@@ -10,6 +10,7 @@ from scheduler.core.events import EngineLoaded, ModelRegistered, RequestArrived
 from scheduler.core.outcome import Outcome, ReasonCode
 from scheduler.core.request import RequestKind
 from scheduler.sim.simulation import simulate
+from scheduler.trace.beginnings import Beginnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -111,6 +112,7 @@ class _Watch:
         self._until_first = until_first
         self._starting: set[str] = set()
         self._open: dict[int, _Asked] = {}
+        self._beginnings = Beginnings()
 
     def observe(self, record: Record) -> None:
         """See Observer."""
@@ -123,6 +125,8 @@ class _Watch:
                 self._starting.discard(model)
             case _:
                 pass
+        for grant in self._beginnings.of(record):
+            self._began(grant, record.at_ns)
         for decision in record.decisions:
             self._decided(decision, record.at_ns)
 
@@ -139,12 +143,13 @@ class _Watch:
         figures.asked += 1
         self._open[request.id] = _Asked(figures, now)
 
+    def _began(self, grant: GrantLease, now: int) -> None:
+        for asked in map(self._open.get, grant.request_ids):
+            if asked is not None:
+                asked.begin(now)
+
     def _decided(self, decision: Decision, now: int) -> None:
         match decision:
-            case GrantLease(_, _, request_ids, holds=False):
-                for asked in map(self._open.get, request_ids):
-                    if asked is not None:
-                        asked.begin(now)
             case FinishRequest(request_id, outcome, reason) if request_id in self._open:
                 code = None if reason is None else reason.code
                 missed = self._open.pop(request_id).end(outcome, code, now)

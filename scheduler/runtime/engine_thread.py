@@ -101,7 +101,8 @@ class EngineThread:
         self._device = ""
         self._knows_its_size = False
         self._has_logged = False
-        self._called_off = 0
+        self._begun = 0
+        self._called_off: set[int] = set()
         self._empty: Window | None = None
         self._jobs: SimpleQueue[Optional[Run]] = SimpleQueue()
         start(self._main, f"rota-{model}-{instance}")
@@ -114,9 +115,9 @@ class EngineThread:
 
     def cancel(self, lease_id: int) -> None:
         """Hasten the end of a run: it does not begin if it has not, else the plugin is told."""
-        self._called_off = lease_id
+        self._called_off.add(lease_id)
         plugin = self._plugin
-        if plugin is None:
+        if plugin is None or self._begun != lease_id:
             return
         try:
             plugin.cancel()
@@ -142,7 +143,8 @@ class EngineThread:
                 self._tell(self._listener.engine_lost, failure)
 
     def _tell(self, what: Callback, *args: object) -> None:
-        self.answered_ns = self._now_ns()
+        if self.answered_ns is None:
+            self.answered_ns = self._now_ns()
         self._post(what, self, *args)
 
     def _load(self) -> bool:
@@ -180,6 +182,7 @@ class EngineThread:
         lease_id, payloads, in_turn = run
         answer: list[Any] | Failure
         began_ns = self._now_ns()
+        self._begun = lease_id  # Before it looks whether it was called off: one of both is seen.
         with self._activity:
             try:
                 infer = self._infer_in_turn if in_turn else self._infer
@@ -189,13 +192,14 @@ class EngineThread:
                 answer = Failure.of(error)
             worked_ns = self._now_ns() - began_ns
             measured = self._measure() if self._knows_its_size else {}
+        self._called_off.discard(lease_id)
         self._tell(self._listener.engine_returned, lease_id, answer, measured, worked_ns)
         return True
 
     def _infer(self, lease_id: int, payloads: list[Any]) -> list[Any]:
         plugin = self._plugin
         assert plugin is not None  # noqa: S101
-        if lease_id == self._called_off:
+        if lease_id in self._called_off:
             raise EngineError("it was called off before it began")
         batch = [plugin.example() if payload is EXAMPLE else payload for payload in payloads]
         return _checked(plugin.infer(batch), len(batch))

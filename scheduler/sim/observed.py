@@ -16,12 +16,13 @@ from scheduler.core.events import (
 )
 from scheduler.core.outcome import Outcome
 from scheduler.sim.times import form_key
+from scheduler.trace.beginnings import Beginnings
 
 if TYPE_CHECKING:
     from scheduler.core.decisions import Decision
     from scheduler.core.events import Event
     from scheduler.sim.times import EngineTimes
-    from scheduler.trace.record import Record
+from scheduler.trace.record import Record
 
 KEPT = 4096
 """So many durations of one kind and model are kept, each with the same chance."""
@@ -95,9 +96,11 @@ def observe_times(
         name: ObservedTimes(random.Random(f"{seed}/times/{name}"), fallback)  # noqa: S311
         for name, fallback in otherwise.items()
     }
-    watch = _Watch(times)
+    watch, beginnings = _Watch(times), Beginnings()
     for record in records:
         watch.hear(record.event, record.at_ns)
+        for grant in beginnings.of(record):
+            watch.begin(grant, record.at_ns)
         for decision in record.decisions:
             watch.see(decision, record.at_ns)
     return times
@@ -140,16 +143,17 @@ class _Watch:
                     self._loads[model, instance] = now
             case UnloadEngine(model, instance) if self._is_known(model):
                 self._unloads[model, instance] = now
-            case GrantLease(lease_id, (ref, *_), request_ids, holds=False) if self._is_known(
-                ref.model
-            ):
-                items = sum(self._items.get(request_id, 1) for request_id in request_ids)
-                runs = len(request_ids) if decision.in_turn else 1
-                self._runs[lease_id] = (self._forms[ref.model], items, runs, now)
             case FinishRequest(request_id):
                 self._items.pop(request_id, None)
             case _:
                 pass
+
+    def begin(self, grant: GrantLease, now: int) -> None:
+        model = grant.engines[0].model
+        if not grant.holds and self._is_known(model):
+            items = sum(self._items.get(request_id, 1) for request_id in grant.request_ids)
+            runs = len(grant.request_ids) if grant.in_turn else 1
+            self._runs[grant.lease_id] = (self._forms[model], items, runs, now)
 
     def _is_known(self, model: str) -> bool:
         """Whether the form of a model that is in memory is one of those asked for.

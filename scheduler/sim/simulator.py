@@ -33,13 +33,13 @@ from scheduler.core.events import (
     TimerFired,
 )
 from scheduler.core.model import SECOND_NS
+from scheduler.core.outcome import Outcome
 from scheduler.core.scheduler import Scheduler
 from scheduler.sim.times import form_key
 from scheduler.trace.record import Record
 
 if TYPE_CHECKING:
     from scheduler.core.model import ModelSpec
-    from scheduler.core.outcome import Outcome
     from scheduler.core.request import Request
     from scheduler.core.settings import Settings
     from scheduler.runtime.pump import Observer
@@ -96,6 +96,8 @@ class Simulator:
         self._request_count = 0
         self._asked: dict[int, tuple[Request, Client, Holder | None]] = {}
         self._holders: dict[int, Holder] = {}
+        self._following: dict[int, tuple[int, int]] = {}
+        self._called_off: set[int] = set()
         self._acts: dict[type[Decision], Callable[[Any], None]] = {
             LoadEngine: self._load,
             UnloadEngine: self._unload,
@@ -201,13 +203,27 @@ class Simulator:
             self._holders[lease_id] = holder
             holder.granted(lease_id)
             return
-        due_ns = self.now_ns + self._run_ns(decision)
-        if first.under_lease is None:
-            self.at(due_ns, self.tell, LeaseEnded(lease_id))
+        run_ns = self._run_ns(decision)
+        if decision.after is not None:
+            self._following[decision.after] = (lease_id, run_ns)
+        elif first.under_lease is None:
+            self.at(self.now_ns + run_ns, self._end_run, LeaseEnded(lease_id))
         else:
             holder = self._holders[first.under_lease]
             holder.run_started()
-            self.at(due_ns, self._end_run_under, (lease_id, holder))
+            self.at(self.now_ns + run_ns, self._end_run_under, (lease_id, holder))
+
+    def _end_run(self, ended: LeaseEnded) -> None:
+        """The run that follows begins before the core hears of it; one called off ends at once."""
+        following = self._following.pop(ended.lease_id, None)
+        if following is not None:
+            lease_id, run_ns = following
+            if lease_id in self._called_off:
+                self._called_off.remove(lease_id)
+                self.at(self.now_ns, self._end_run, LeaseEnded(lease_id, Outcome.CANCELLED))
+            else:
+                self.at(self.now_ns + run_ns, self._end_run, LeaseEnded(lease_id))
+        self.tell(ended)
 
     def _run_ns(self, decision: GrantLease) -> int:
         """A batch takes its time once, the runs of a train take theirs one after another."""
@@ -224,6 +240,8 @@ class Simulator:
         holder = self._holders.get(decision.lease_id)
         if holder is not None:
             holder.revoked(decision.lease_id)
+        elif any(lease_id == decision.lease_id for lease_id, _ in self._following.values()):
+            self._called_off.add(decision.lease_id)
 
     def _note_refusal(self, decision: RefuseMode) -> None:
         self._remark(f"mode {decision.mode}", f"not switched: {decision.reason}")

@@ -21,6 +21,7 @@ from scheduler.timeline.bookings import Bookings
 from scheduler.timeline.memory import MemoryStep, MemoryTrack
 from scheduler.timeline.open_lane import OpenLane
 from scheduler.timeline.timeline import MARKED, Lane, Phase, Timeline
+from scheduler.trace.beginnings import Beginnings
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -72,6 +73,7 @@ class TimelineBuilder:
         self._lanes: dict[str, OpenLane] = {}
         self._requests: dict[int, OpenRequest] = {}
         self._leases: dict[int, OpenLease] = {}
+        self._beginnings = Beginnings()
         self._pools = {
             name: MemoryTrack(name, pool.budget_bytes) for name, pool in settings.pools.items()
         }
@@ -81,6 +83,8 @@ class TimelineBuilder:
         self._follow(record)
         self._report.observe(record)
         self._event(record.event, record.at_ns)
+        for grant in self._beginnings.of(record):
+            self._granted(grant, record.at_ns)
         for decision in record.decisions:
             self._decision(decision, record.at_ns)
         for name, reserved_bytes in record.reserved_bytes.items():
@@ -199,8 +203,6 @@ class TimelineBuilder:
 
     def _decision(self, decision: Decision, now: int) -> None:
         match decision:
-            case GrantLease():
-                self._granted(decision, now)
             case FinishRequest(request_id) if request_id in self._requests:
                 self._finished(self._requests.pop(request_id), decision, now)
             case RevokeLease(lease_id, reason) if lease_id in self._leases:

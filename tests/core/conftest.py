@@ -61,6 +61,7 @@ def text(decision: Decision) -> str:
             names = "+".join(engine.model for engine in decision.engines)
             ids = ",".join(str(request_id) for request_id in decision.request_ids)
             how = " in turn" if decision.in_turn else ""
+            how += f" after {decision.after}" if decision.after else ""
             return f"{'hold' if decision.holds else 'run'} {names} for {ids}{how}"
         case RevokeLease():
             return f"revoke {decision.lease_id}: {decision.reason.code.value}"
@@ -233,10 +234,13 @@ class World:
         return self.tell(EngineLost(model, self.instances[model], "killed"))
 
     def ended(self, lease_id: int | None = None, **how: Any) -> list[str]:
-        """The work of a lease has stopped: of the given one, or of the only one there is."""
+        """The work of a lease has stopped: of the given one, or of the only one that has begun."""
         if lease_id is None:
-            (lease_id,) = self.leases
+            (lease_id,) = [i for i, lease in self.leases.items() if lease.after not in self.leases]
         self.leases.pop(lease_id, None)
+        for lease in self.leases.values():
+            if lease.after == lease_id:
+                self._work(lease)
         return self.tell(LeaseEnded(lease_id, **how))
 
     def switch(self, name: str | None, **overrides: Any) -> list[str]:
@@ -305,7 +309,7 @@ class World:
     def _note(self, decision: Decision) -> None:
         self.decisions.append(decision)
         self.times.append(self.now)
-        load, run, unload = self.pace or (None, None, None)
+        load, _, unload = self.pace or (None, None, None)
         match decision:
             case LoadEngine(model, instance):
                 assert model not in self.loading
@@ -320,13 +324,17 @@ class World:
                 self.leases[decision.lease_id] = decision
                 for request_id in decision.request_ids:
                     self.granted_ms[request_id] = self.now / MS
-                if not decision.holds:
-                    self._after(run, lambda: self.ended(decision.lease_id))
+                if not decision.holds and decision.after is None:
+                    self._work(decision)
             case FinishRequest():
                 assert decision.request_id not in self.outcomes
                 assert (decision.reason is None) == (decision.outcome is Outcome.COMPLETED)
                 self.outcomes[decision.request_id] = decision
                 self.finished_ms[decision.request_id] = self.now / MS
+
+    def _work(self, lease: GrantLease) -> None:
+        _, run, _ = self.pace or (None, None, None)
+        self._after(run, lambda: self.ended(lease.lease_id))
 
     def _after(self, ms: float | None, act: Callable[[], object]) -> None:
         if ms is not None:

@@ -96,6 +96,8 @@ class Book:
     measured: dict[tuple[str, str], int] = field(default_factory=dict)
     run: int | None = None
     run_items: int = 0
+    next: int | None = None
+    next_items: int = 0
     hold: int | None = None
     most_items: int = 99
 
@@ -288,17 +290,23 @@ class AnyStory(RuleBasedStateMachine):
                 assert book.hold is None
                 assert book.run is None
                 book.hold = grant.lease_id
+            elif grant.after is not None:
+                assert book.hold is None
+                assert (book.run, book.next) == (grant.after, None)
+                book.next, book.next_items = grant.lease_id, self.check_size(grant, book)
             else:
                 assert book.run is None
                 assert book.hold == requests[0].under_lease
-                items = [request.items for request in requests]
-                book.run, book.run_items = grant.lease_id, sum(items)
-                if grant.in_turn:
-                    assert book.form.batch_max == max(items) == 1
-                    book.run_items = 1
-                    return
-                assert len(requests) == 1 or book.run_items <= book.form.batch_max
-                assert len(requests) == 1 or book.run_items <= book.most_items
+                book.run, book.run_items = grant.lease_id, self.check_size(grant, book)
+
+    def check_size(self, grant: de.GrantLease, book: Book) -> int:
+        """How many items run at once."""
+        items = [self.requests[request_id].items for request_id in grant.request_ids]
+        if grant.in_turn:
+            assert book.form.batch_max == max(items) == 1
+            return 1
+        assert len(items) == 1 or sum(items) <= min(book.form.batch_max, book.most_items)
+        return sum(items)
 
     def check_groups(self) -> None:
         for group in "gh":
@@ -320,13 +328,15 @@ class AnyStory(RuleBasedStateMachine):
         for ref in grant.engines if grant else ():
             book = self.books.get(ref.model)
             if book is not None and book.run == lease_id:
-                book.run = None
+                book.run, book.run_items = book.next, book.next_items
+                book.next = None
             if book is not None and book.hold == lease_id:
                 book.hold = None
 
     def gone(self, book: Book) -> None:
         book.state = "unloaded"
-        for lease_id in (book.run, book.hold):
+        following, book.next = book.next, None
+        for lease_id in (following, book.run, book.hold):
             if lease_id is not None:
                 self.let_go(lease_id)
 
@@ -543,8 +553,8 @@ class AnyStory(RuleBasedStateMachine):
     @precondition(lambda self: self.leases)
     @rule(data=st.data(), how=st.sampled_from(["well", "well", "badly", "one badly", "grown"]))
     def lease_ends(self, data: st.DataObject, how: str) -> None:
-        lease = self.leases[data.draw(st.sampled_from(sorted(self.leases)))]
-        self.end(lease, how)
+        begun = sorted(i for i, lease in self.leases.items() if lease.after not in self.leases)
+        self.end(self.leases[data.draw(st.sampled_from(begun))], how)
 
     def end(self, lease: de.GrantLease, how: str) -> None:
         model = lease.engines[0].model

@@ -10,6 +10,13 @@ from scheduler.core.model import ModelSpec
 from scheduler.core.outcome import Outcome
 from scheduler.core.train import TRAIN_NS
 
+
+@pytest.fixture(autouse=True)
+def nothing_follows(monkeypatch):
+    """Trains alone: nobody is granted the run after the one that is on an engine."""
+    monkeypatch.setattr("scheduler.core.following.AHEAD_NS", 0)
+
+
 S = 1_000_000_000
 MS = 1_000_000
 RUN_MS = 0.1

@@ -339,3 +339,14 @@ def test_a_short_run_in_turn_is_told_with_its_place(robot):
     assert "number 1 of 2 short runs in turn" in robot.told(second)
     assert "number 2 of 2 short runs in turn" in robot.told(third)
     assert "in turn" not in robot.told(first)
+
+
+def test_a_run_that_follows_another_one_is_told_from_when_it_begins(robot):
+    robot.model("a", 100, run_ms=2)
+    for at_ms in (0, 310, 320, 330, 340):
+        robot.ask(at_ms, "a")
+    _, following = (robot.ask(400, "a") for _ in range(2))
+    robot.run(1000)
+    told = robot.told(following)
+    assert "is to run on a after lease 6, lease 7" in told
+    assert "+2.0 ms  runs, as lease 6 has ended" in told

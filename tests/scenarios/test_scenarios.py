@@ -360,6 +360,8 @@ def how(engine: EngineSnapshot, seen: Snapshot) -> str:
     if runs:
         ids = ",".join(f"#{request_id}" for request_id in engine.running)
         words.append(f"running {ids or 'for nobody'}")
+    if engine.following:
+        words.append(f"next {','.join(f'#{request_id}' for request_id in engine.following)}")
     if engine.state.value == "unloaded" and engine.ready_again_ns:
         words.append(f"backs off until {said_time(engine.ready_again_ns)}")
     condemned = " (condemned)" if engine.condemned else ""
@@ -385,7 +387,8 @@ def granted(grant: de.GrantLease) -> str:
     until = f" until {said_time(grant.expires_ns)}" if grant.expires_ns is not None else ""
     held = f", held{until}" if grant.holds else ""
     in_turn = " in turn" if grant.in_turn else ""
-    return f"grant lease {grant.lease_id} on {names} to {ids}{in_turn}{held}"
+    after = f" after lease {grant.after}" if grant.after is not None else ""
+    return f"grant lease {grant.lease_id} on {names} to {ids}{in_turn}{after}{held}"
 
 
 def lease_ended(story: Story, lease_id: str, holding: str | None, error: str | None) -> ev.Event:

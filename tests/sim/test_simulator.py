@@ -26,7 +26,9 @@ from scheduler.core.events import (
 from scheduler.core.model import ModelSpec, PoolFootprint
 from scheduler.core.outcome import Outcome
 from scheduler.core.request import Request
+from scheduler.core.settings import PoolBudget, Settings
 from scheduler.sim.simulator import Simulator
+from scheduler.sim.times import FixedTimes
 from scheduler.trace.record import Record
 
 
@@ -199,3 +201,48 @@ def test_a_core_that_never_rests_is_an_error_and_no_endless_loop(
     monkeypatch.setattr(simulator.core, "next_timer", lambda: 7)
     with pytest.raises(RuntimeError, match="woken at 7 ns and asks for it at 7"):
         simulator.run(100)
+
+
+MS = 1_000_000
+
+
+def quick(watcher: Any) -> Simulator:
+    """A model whose runs of 2 ms are known, at 1 s."""
+    settings = Settings(pools={"unified": PoolBudget(budget_bytes=300)})
+    times = {"a": FixedTimes(load=MS, run=2 * MS, unload=MS)}
+    watcher.simulator = simulator = Simulator(settings, times, [watcher])
+    footprint = {"unified": PoolFootprint(resident_bytes=200)}
+    simulator.register(ModelSpec(name="a", footprint=footprint, keep_alive_ns=None))
+    return simulator
+
+
+def ends(records: list[Record]) -> list[tuple[int, int, Outcome]]:
+    """When each lease ended, in ms after 1 s, and how."""
+    heard = [(r.at_ns, r.event) for r in records if isinstance(r.event, LeaseEnded)]
+    return [(at_ns // MS - 1000, e.lease_id, e.outcome) for at_ns, e in heard if e.lease_id > 4]
+
+
+def ask_quick(simulator: Simulator, caller: Any, last: int) -> None:
+    for number in range(1, 5):
+        ask_at(simulator, number * 100 * MS, Request(id=number, models=("a",)), caller)
+    for number in range(5, last + 1):
+        ask_at(simulator, 1000 * MS, Request(id=number, models=("a",)), caller)
+
+
+def test_a_run_that_follows_begins_when_the_one_before_it_ends(watcher: Any, caller: Any) -> None:
+    simulator = quick(watcher)
+    ask_quick(simulator, caller, 7)
+    simulator.run(2000 * MS)
+    done = Outcome.COMPLETED
+    assert ends(watcher.records) == [(2, 5, done), (4, 6, done), (6, 7, done)]
+    after = [d.after for r in watcher.records for d in r.decisions if isinstance(d, GrantLease)]
+    assert after == [None] * 5 + [5, 6]
+
+
+def test_one_that_is_called_off_before_it_begins_takes_no_time(watcher: Any, caller: Any) -> None:
+    simulator = quick(watcher)
+    ask_quick(simulator, caller, 7)
+    simulator.at(1001 * MS, simulator.tell, RequestCancelled(6))
+    simulator.run(2000 * MS)
+    cancelled, done = Outcome.CANCELLED, Outcome.COMPLETED
+    assert ends(watcher.records) == [(2, 5, done), (2, 6, cancelled), (4, 7, done)]

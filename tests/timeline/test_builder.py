@@ -290,3 +290,16 @@ def test_the_robots_leases_show(robot):
 def header_of(robot):
     settings = robot.core._state.settings
     return Header(node="rover", started_at="", started_ns=0, settings=settings)
+
+
+def test_a_run_that_follows_is_drawn_from_when_it_begins():
+    run = loaded("faces")
+    for request_id in (1, 2):
+        run.ask(20, request_id, "faces")
+    first = GrantLease(1, (EngineRef("faces", 1),), (1,))
+    run.step(20, None, first, GrantLease(2, (EngineRef("faces", 1),), (2,), after=1))
+    assert run.amounts()[-1] == (20, {"faces": 40}, 9)
+    run.step(30, ev.LeaseEnded(1))
+    run.step(45, ev.LeaseEnded(2))
+    assert run.spans("faces", Phase.RUNNING) == [(20, 30), (30, 45)]
+    assert run.spans("faces", Phase.WAITING) == [(20, 30)]

@@ -45,6 +45,7 @@ NESTED = (
     Request, Mode, PoolFootprint, Form, ModelSpec, Reason, EngineRef, Measurement, PoolBudget,
     Settings,
 )  # fmt: skip
+"""Each before those that have it: what is not known yet is built with the defaults it has."""
 
 
 def every_field(cls):

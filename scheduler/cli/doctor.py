@@ -12,7 +12,7 @@ from typer.core import TyperGroup
 
 from scheduler.cli.configuration import complain, reported
 from scheduler.cli.exit_status import NO, WRONG
-from scheduler.config import Config, load_config
+from scheduler.config import load_config
 from scheduler.core.amounts import sized
 from scheduler.doctor.checkup import examine
 from scheduler.doctor.text import render_checkup
@@ -83,14 +83,16 @@ def model(
         read = load_config(path)
         if name not in read.models:
             raise ConfigError([unknown_models(name, read.models)])
-        budget_bytes, overhead_bytes = _budget(read, name)
+        place = places(read, name)[0]
+        budget = read.settings(machine_totals()).pools[place.pool]
     most = max(batch, read.models[name].batch.max)
-    trial = Trial(path, name, places(read, name)[0].variant, batch_max=most, cycles=cycles)
+    trial = Trial(path, name, place.variant, batch_max=most, cycles=cycles)
     console = Console(highlight=False, soft_wrap=True)
     for step in trial.run():
         if not as_json:
-            console.print(_line(step, budget_bytes))
-    found = verdict(name, trial, budget_bytes, overhead_bytes)
+            console.print(_line(step, budget.budget_bytes))
+    budgeted, overhead = budget.budget_bytes, budget.overhead_bytes
+    found = verdict(name, trial, budgeted, overhead, place.declared)
     _show(console, found, as_json=as_json)
     if not found.good:
         raise typer.Exit(NO)
@@ -103,12 +105,6 @@ def _path_and_name(words: list[str], config: Path | None) -> tuple[Path, str]:
         return Path(words[0]), words[1]
     complain("write rota doctor CONFIG MODEL, or rota doctor MODEL --config CONFIG")
     raise typer.Exit(WRONG)
-
-
-def _budget(config: Config, name: str) -> tuple[int, int]:
-    pools = config.settings(machine_totals()).pools
-    pool = pools[places(config, name)[0].pool]
-    return pool.budget_bytes, pool.overhead_bytes
 
 
 def _line(step: Step, budget_bytes: int) -> Text:

@@ -10,6 +10,7 @@ from rich.console import Console
 from typer.testing import CliRunner
 
 from scheduler.cli.app import app
+from scheduler.core.model import PoolFootprint
 from scheduler.doctor.checkup import Checkup, patient_samples
 from scheduler.doctor.context import context_cost
 from scheduler.doctor.text import render_checkup
@@ -82,11 +83,12 @@ def robot(tmp_path, monkeypatch):
 def tried(robot):
     """Try a model with these options, without the command."""
 
-    def on(options, *, budget_mib=99, **how):
+    def on(options, *, budget_mib=99, declared_mib=30, **how):
         robot(options)
         trial = Trial(Path("robot.yaml"), "m", batch_max=16, **how)
         steps = list(trial.run())
-        found = verdict("m", trial, budget_mib * MIB, 0)
+        declared = PoolFootprint(resident_bytes=declared_mib * MIB)
+        found = verdict("m", trial, budget_mib * MIB, 0, declared)
         assert found.steps == tuple(steps)
         return found
 
@@ -108,7 +110,8 @@ def test_the_largest_batch_is_found_though_the_engine_dies_of_the_next(tried, op
     found = tried(options, cycles=1)
     assert found.largest_batch == 5
     assert found.good, "one item runs, and batches are no duty"
-    assert "a batch of 5 runs, one of 6 fails" in found.sentences
+    critical = "a batch of 5 runs, one of 6 fails: set batch.max to 5 at most"
+    assert critical in found.sentences
     assert [s for s in found.sentences if s.startswith(f"run of 8 fails {cause}")]
     assert [step.items for step in found.steps if step.act == "run"] == [1, 2, 4, 8, 6, 5, 1]
 
@@ -153,7 +156,7 @@ def test_the_command_tells_each_step_and_its_status(robot):
 def test_one_that_cannot_be_loaded_says_why(tried):
     found = tried("{no_load: true}")
     assert not found.good
-    assert found.sentences == ("load fails the file is not there",)
+    assert found.sentences == ("load fails: the file is not there",)
 
 
 @pytest.mark.parametrize(

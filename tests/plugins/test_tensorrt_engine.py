@@ -6,15 +6,19 @@ That the real libraries do what these calls ask of them is not shown here.
 import gc
 import threading
 
+import anyio
 import numpy as np
 import pytest
 from fake_gpu import Gpu, Kind, Network, install, plan_bytes
 
 from rota_tensorrt import ForeignPlan, NoDevice, NotFinite, TensorRtEngine
 from rota_tensorrt.binding import Binding
+from scheduler import Model
+from scheduler.core.settings import PoolBudget, Settings
 from scheduler.errors import BadInput, DeviceLost, EngineError, EngineOutOfMemory
 from scheduler.plugin.capture import CAPTURE_GATE
 from scheduler.plugin.engine import EngineContext
+from scheduler.runtime.runtime import Runtime
 from scheduler.testing import check_engine
 
 
@@ -150,6 +154,47 @@ def test_a_sticky_error_loses_the_device_to_the_process(gpu, make):
     for engine in (first, second):
         with pytest.raises(DeviceLost):
             engine.unload()
+
+
+def test_engines_share_one_context_and_one_that_goes_leaves_the_others(gpu, make):
+    engines = [loaded(make(EngineContext(name, "cuda:0"))) for name in "abc"]
+    assert gpu.retained == 3, "each holds the primary context, which is one"
+    engines[1].unload()
+    assert gpu.retained == 2
+    for value, engine in ((1.0, engines[0]), (2.0, engines[2])):
+        (answer,) = engine.infer([rows(1, value)])
+        assert (answer["y"] == 2 * value).all()
+    with pytest.raises(EngineError, match="call load first"):
+        engines[1].infer([rows(1)])
+
+
+async def test_requests_at_the_same_time_each_have_their_own_answer(gpu, plan):
+    """One execution context and one staging block: 200 rounds of two callers."""
+    model = Model(
+        name="net",
+        engine="tensorrt",
+        options={"plan": str(plan)},
+        device="cuda:0",
+        footprint=4000,
+        batch={"max": 4},
+    )
+    pools = {"cuda:0": PoolBudget(budget_bytes=10_000)}
+    wrong = []
+    async with Runtime(Settings(pools=pools)) as runtime:
+        runtime.register(model)
+
+        async def ask(value):
+            for count in range(1, 201):
+                answer = await runtime.infer("net", rows(count % 3 + 1, value))
+                if not (answer["y"] == 2 * value).all():
+                    wrong.append((value, count))
+
+        async with anyio.create_task_group() as callers:
+            for value in (1.0, 2.0):
+                callers.start_soon(ask, value)
+    assert not wrong
+    assert len(gpu.threads) == 1, "an execution context was used by two threads"
+    gc.collect()
 
 
 def test_each_answer_is_its_own_and_owns_its_memory(make):

@@ -20,7 +20,7 @@ from scheduler.doctor.trial import CYCLES, Trial
 from scheduler.doctor.verdict import Verdict, verdict
 from scheduler.errors import ConfigError
 from scheduler.memory.budget import machine_totals
-from scheduler.profile.place import places
+from scheduler.profile.place import Place, places
 from scheduler.profile.step import Step
 from scheduler.profile.text import unknown_models
 
@@ -69,6 +69,7 @@ def model(
     config: Annotated[
         Optional[Path], typer.Option(help="The configuration that the model is in.")
     ] = None,
+    variant: Annotated[Optional[str], typer.Option(help="Default: its best.")] = None,
     batch: Annotated[int, typer.Option(min=1, help="Try batches at least up to this.")] = 1,
     cycles: Annotated[int, typer.Option(min=1, help="Loads and unloads.")] = CYCLES,
     as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON.")] = False,
@@ -83,9 +84,9 @@ def model(
         read = load_config(path)
         if name not in read.models:
             raise ConfigError([unknown_models(name, read.models)])
-        place = places(read, name)[0]
+        place = _place(places(read, name), name, variant)
         budget = read.settings(machine_totals()).pools[place.pool]
-    most = max(batch, read.models[name].batch.max)
+    most = max(batch, place.batch_max)
     trial = Trial(path, name, place.variant, batch_max=most, cycles=cycles)
     console = Console(highlight=False, soft_wrap=True)
     for step in trial.run():
@@ -96,6 +97,14 @@ def model(
     _show(console, found, as_json=as_json)
     if not found.good:
         raise typer.Exit(NO)
+
+
+def _place(there: list[Place], name: str, variant: str | None) -> Place:
+    for place in there:
+        if variant in (None, place.variant):
+            return place
+    known = ", ".join(place.variant for place in there if place.variant) or "none"
+    raise ConfigError([f'{name} has no variant "{variant}"; it has {known}'])
 
 
 def _path_and_name(words: list[str], config: Path | None) -> tuple[Path, str]:

@@ -51,7 +51,7 @@ def profile(
         read = load_config(config)
         wanted = [place for name in _names(read, model) for place in places(read, name)]
         settings = read.settings(machine_totals())
-    measured, failed = _measure_all(config, read, wanted, processes, runs)
+    measured, failed = _measure_all(config, wanted, processes, runs)
     declared = {place.label: place.declared for place in wanted}
     if as_json:
         figures = {one.label: one for one in measured}
@@ -75,13 +75,13 @@ def _names(config: Config, model: str | None) -> list[str]:
 
 
 def _measure_all(
-    path: Path, config: Config, wanted: list[Place], processes: int, runs: int
+    path: Path, wanted: list[Place], processes: int, runs: int
 ) -> tuple[list[Measurement], list[str]]:
     measured: list[Measurement] = []
     failed: list[str] = []
     for place in wanted:
         with _noted(place.label, failed):
-            measured.append(measure(path, config, place, processes=processes, runs=runs))
+            measured.append(measure(path, place, processes=processes, runs=runs))
     return measured, failed
 
 

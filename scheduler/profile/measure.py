@@ -3,16 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from scheduler.errors import RotaError
 from scheduler.profile.engine_process import EngineProcess
 from scheduler.profile.measurement import Life, Measurement, measurement
 from scheduler.profile.place import Place
 from scheduler.profile.step import Act, Step
-
-if TYPE_CHECKING:
-    from scheduler.config import Config
 
 PROCESSES = 3
 RUNS = 10
@@ -27,18 +23,17 @@ class ProfileError(RotaError):
 
 def measure(
     path: Path,
-    config: Config,
     place: Place,
     *,
     processes: int = PROCESSES,
     runs: int = RUNS,
 ) -> Measurement:
-    """Measure one form of a model of the configuration at `path`, which is `config`.
+    """Measure one form of a model of the configuration at `path`.
 
-    Runs one item `runs` times, and batches up to the model's `batch.max`. Takes `processes` times
+    Runs one item `runs` times, and batches up to its own `batch.max`. Takes `processes` times
     as long as some loads and runs. Raises ProfileError with what failed.
     """
-    sizes = batch_sizes(config.models[place.model].batch.max)
+    sizes = batch_sizes(place.batch_max)
     lives = [_live(path, place, runs, sizes) for _ in range(processes)]
     return measurement(place.model, place.pool, lives, variant=place.variant)
 

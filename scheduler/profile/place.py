@@ -15,7 +15,7 @@ class Place:
     """One variant of a model ("" for a model without) in its first place, `pool`.
 
     `device` names the place where there is a choice; `declared` is what the variant is to take of
-    the pool, None where nothing is declared.
+    the pool, None where nothing is declared; `batch_max` the most requests that one run may serve.
     """
 
     model: str
@@ -23,6 +23,7 @@ class Place:
     device: str
     pool: str
     declared: PoolFootprint | None
+    batch_max: int = 1
 
     @property
     def label(self) -> str:
@@ -39,6 +40,7 @@ def places(config: Config, name: str) -> list[Place]:
     for form in model.forms(first_pool):
         device = devices[form.variant or model.variant]
         pool = form.device or (device if isinstance(device, str) else device[0])
-        place = Place(name, form.variant, form.device, pool, form.footprint.get(pool))
+        declared = form.footprint.get(pool)
+        place = Place(name, form.variant, form.device, pool, declared, form.batch_max)
         found.setdefault(form.variant, place)
     return list(found.values())

@@ -153,6 +153,20 @@ def test_the_command_tells_each_step_and_its_status(robot):
     assert Verdict.model_validate_json(done.stdout).largest_batch == 8
 
 
+def test_a_variant_is_tried_by_its_name_in_batches_of_its_own(robot):
+    robot("{}")
+    text = Path("robot.yaml").read_text().rstrip("\n}")
+    small = "{name: b, options: {fails_above: 9}, footprint: 1MiB, batch: {max: 16}}"
+    Path("robot.yaml").write_text(f"{text}, variants: [{small}]}}\n")
+    done = rota("doctor", "robot.yaml", "m", "--variant", "b", "--cycles", "1", "--json")
+    found = Verdict.model_validate_json(done.stdout)
+    assert found.largest_batch == 9
+    assert max(step.items for step in found.steps) == 16
+    done = rota("doctor", "robot.yaml", "m", "--variant", "c")
+    assert done.exit_code == 2
+    assert 'm has no variant "c"; it has default, b' in done.stderr
+
+
 def test_one_that_cannot_be_loaded_says_why(tried):
     found = tried("{no_load: true}")
     assert not found.good

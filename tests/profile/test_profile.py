@@ -72,7 +72,7 @@ def config(tmp_path):
 def one_of(path, model, **how):
     config = load_config(path)
     (place,) = places(config, model)
-    return measure(path, config, place, **how)
+    return measure(path, place, **how)
 
 
 def test_known_figures_are_found(config):
@@ -110,14 +110,17 @@ def test_what_is_declared_too_small_is_shown_written_and_then_right(config, tmp_
 
 def test_each_variant_is_measured_for_itself(config):
     path = config(
-        KNOWN % "64MiB"
-        + "    variants: [{name: small, options: {memory: 20MiB}, footprint: 24MiB}]\n"
+        KNOWN
+        % "64MiB"
+        + "    variants: [{name: small, options: {memory: 20MiB}, footprint: 24MiB, "
+        "batch: {max: 2}}]\n"
     )
     config = load_config(path)
-    first, small = (measure(path, config, p, processes=1, runs=1) for p in places(config, "known"))
+    first, small = (measure(path, p, processes=1, runs=1) for p in places(config, "known"))
     assert (first.label, small.label) == ("known default", "known small")
     assert 60 * MIB <= first.resident.high < 62 * MIB
     assert 20 * MIB <= small.resident.high < 22 * MIB
+    assert (set(first.runs), set(small.runs)) == ({1, 2, 4}, {1, 2})
 
 
 def test_the_simulator_takes_the_times(config, tmp_path):

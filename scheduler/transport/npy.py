@@ -70,7 +70,16 @@ def encode_npy(array: NDArray[Any]) -> bytes | None:
     if dtype.str not in DTYPES:
         return None
     whole = np.ascontiguousarray(array, dtype)
-    return b"".join([_make_head(dtype.str, array.shape), whole.reshape(-1).view(np.uint8).data])
+    return b"".join([encode_head(dtype.str, array.shape), whole.reshape(-1).view(np.uint8).data])
+
+
+@lru_cache(maxsize=KEPT)
+def encode_head(dtype: str, shape: tuple[int, ...]) -> bytes:
+    """Return what stands before the elements in a `.npy` file, row by row."""
+    file = BytesIO()
+    said = {"descr": dtype, "fortran_order": False, "shape": shape}
+    npy_format.write_array_header_1_0(file, said)
+    return file.getvalue()
 
 
 def _head(payload: bytes) -> bytes:
@@ -99,14 +108,6 @@ def _read_head(head: bytes) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
     if any(isinstance(size, bool) for size in shape):
         raise bad_request("npy: the shape has a truth value in it")
     return shape, is_fortran, dtype
-
-
-@lru_cache(maxsize=KEPT)
-def _make_head(dtype: str, shape: tuple[int, ...]) -> bytes:
-    file = BytesIO()
-    said = {"descr": dtype, "fortran_order": False, "shape": shape}
-    npy_format.write_array_header_1_0(file, said)
-    return file.getvalue()
 
 
 def _counted(count: int) -> str:

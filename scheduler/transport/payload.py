@@ -19,6 +19,8 @@ from scheduler.transport.topics import read_id
 JSON = "application/json"
 NPY = "application/x-npy"
 WAV = "audio/wav"
+FRAME = "application/vnd.rota.frame+json"
+"""The message only says where its payload lies; see `frame`."""
 
 CONTENT_TYPES = (JSON, NPY, *image.FORMATS, WAV)
 
@@ -47,7 +49,7 @@ def content_type_of(content_type: str | None, payload: bytes) -> str:
     if content_type:
         kind = content_type.partition(";")[0].strip().lower()
         kind = _ALIASES.get(kind, kind)
-        if kind not in CONTENT_TYPES:
+        if kind not in CONTENT_TYPES and kind != FRAME:
             raise unsupported(f"content type {quoted(content_type)}; known: {_known()}")
         return kind
     for start, kind in _STARTS.items():

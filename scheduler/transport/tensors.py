@@ -80,22 +80,21 @@ def _decode(written: Any) -> tuple[str, Array]:
         raise unsupported(f"input {quoted(name)}: datatype {quoted(datatype)}; known: {known}")
     if not isinstance(data, list):
         raise bad_request(f"input {quoted(name)}: data is no list")
-    shape = _read_shape(written["shape"], name)
+    shape = read_shape(written["shape"], f"input {quoted(name)}")
     try:
         return name, _array(data, np.dtype(dtype), shape)
     except Refusal as refusal:
         raise bad_request(f"input {quoted(name)}: {refusal}") from None
 
 
-def _read_shape(shape: Any, name: str) -> tuple[int, ...]:
+def read_shape(shape: Any, what: str) -> tuple[int, ...]:
+    """Return the shape of a tensor. Raises Refusal, naming `what`."""
     if (
         not isinstance(shape, list)
         or len(shape) > DIMENSIONS_MAX
         or not all(type(size) is int and 0 <= size < 2**63 for size in shape)
     ):
-        raise bad_request(
-            f"input {quoted(name)}: shape is no list of up to {DIMENSIONS_MAX} whole numbers"
-        )
+        raise bad_request(f"{what}: shape is no list of up to {DIMENSIONS_MAX} whole numbers")
     return tuple(shape)
 
 

@@ -57,6 +57,7 @@ Accept = Annotated[str, typer.Option(help="The content type wanted of an array."
 Output = Annotated[
     Optional[Path], typer.Option(help="Write the result: an array as .npy, the rest as JSON.")
 ]
+Frames = Annotated[bool, typer.Option("--frames", help="Pass what is large through shared memory.")]
 
 
 def call(  # noqa: PLR0917 - typer reads them by name
@@ -75,6 +76,7 @@ def call(  # noqa: PLR0917 - typer reads them by name
     tls_ca: TlsCa = None,
     tls_cert: TlsCert = None,
     tls_key: TlsKey = None,
+    frames: Frames = False,  # noqa: FBT002 - as above
 ) -> None:
     """Ask MODEL of NODE with FILE, over MQTT, and print its result as JSON.
 
@@ -87,16 +89,17 @@ def call(  # noqa: PLR0917 - typer reads them by name
     with _reported(f"{model} of {node}"):
         said = {"url": url, "prefix": prefix, "username": username, "password_file": password_file}
         files = {"ca": tls_ca, "cert": tls_cert, "key": tls_key}
-        client = _client(node, *broker_settings(config, said, files))
+        client = _client(node, *broker_settings(config, said, files), frames=frames)
         terms = {
             "deadline": read_duration(deadline, from_file=True) / 1e9,
             "priority": None if priority is None else _priority(priority),
             "accept": accept,
         }
-        _show(asyncio.run(_ask(client, model, file or EXAMPLE, terms)), output)
+        answer = _ask(client, model, file or EXAMPLE, terms, frames=frames)
+        _show(asyncio.run(answer), output)
 
 
-def _client(node: str, broker: Mqtt, login: Credentials) -> RotaClient:
+def _client(node: str, broker: Mqtt, login: Credentials, *, frames: bool) -> RotaClient:
     from scheduler.client import RotaClient  # noqa: PLC0415 - an extra
 
     return RotaClient(
@@ -107,6 +110,7 @@ def _client(node: str, broker: Mqtt, login: Credentials) -> RotaClient:
         password=login.password,
         tls=login.tls,
         connect=0,
+        frames=frames,
     )
 
 
@@ -123,11 +127,15 @@ def _reported(who: str) -> Iterator[None]:
         raise typer.Exit(WRONG) from error
 
 
-async def _ask(client: RotaClient, model: str, payload: Any, terms: Mapping[str, Any]) -> Any:
+async def _ask(
+    client: RotaClient, model: str, payload: Any, terms: Mapping[str, Any], *, frames: bool
+) -> Any:
     async with client:
         began = time.perf_counter()
         result = await client.infer(model, payload, notify=_tell, **terms)
         took_ms = (time.perf_counter() - began) * 1e3
+        if frames and client.frames_fault is not None:
+            complain(f"all goes by message: {client.frames_fault}")
     complain(f"{model} answered in {took_ms:.1f} ms")
     return result
 

@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import anyio
 
-from scheduler.client.encoding import Encoded, encode_payload, read_file
+from scheduler.client.encoding import encode
 from scheduler.client.exchange import Exchange
 from scheduler.client.failure import error_for
+from scheduler.client.frames import ClientFrames
 from scheduler.client.lease import RemoteLease
-from scheduler.client.question import OnNotice
+from scheduler.client.question import OnNotice, terms_of
 from scheduler.config.mqtt import Mqtt
-from scheduler.config.priority import read_priority
 from scheduler.config.units import DURATION_MAX_NS
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.errors import DeadlineMissed, ModeRefused, Rejected, ShuttingDown
@@ -56,6 +55,9 @@ class RotaClient:
     does; `DeadlineMissed` also when there is no answer for `patience` seconds where no deadline was
     given. To be entered it tries for `connect` seconds to reach the broker, with 0 once. It needs
     asyncio.
+
+    With `frames`, what is large passes through shared memory where the node allows that and runs on
+    the same machine as the same user; `frames_fault` says what keeps it from doing so.
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class RotaClient:
         in_flight: int = 64,
         connect: float = CONNECT_S,
         patience: float = PATIENCE_S,
+        frames: bool = False,
     ) -> None:
         """Raises ValueError for a url, prefix or client id that cannot be one."""
         config = Mqtt.model_validate({"url": url, "prefix": prefix, "client_id": client_id})
@@ -94,6 +97,8 @@ class RotaClient:
         self._patience_s = patience
         self._clock = MonotonicClock()
         self._exchange: Exchange | None = None
+        self._uses_frames = frames
+        self._frames = ClientFrames()
         self._asides: set[asyncio.Task[None]] = set()
 
     def __repr__(self) -> str:
@@ -105,9 +110,17 @@ class RotaClient:
             asyncio.get_running_loop()
         except RuntimeError:
             raise RuntimeError("RotaClient runs under asyncio, as its MQTT library does") from None
-        exchange = Exchange(self._link, self._topics, fails=error_for, clock=self._clock)
+        exchange = Exchange(
+            self._link,
+            self._topics,
+            fails=error_for,
+            on_late=self._frames.leave,
+            clock=self._clock,
+        )
         await exchange.open(self._connect_s)
         self._exchange = exchange
+        if self._uses_frames:
+            self._frames.open()
         return self
 
     async def __aexit__(
@@ -123,6 +136,7 @@ class RotaClient:
                 for task in late:
                     task.cancel()
             await self._running().close()
+            self._frames.close()
 
     @property
     def is_connected(self) -> bool:
@@ -133,6 +147,11 @@ class RotaClient:
     def node_status(self) -> Mapping[str, Any]:
         """What the node last said of itself: `state` is online, degraded or offline."""
         return self._running().status
+
+    @property
+    def frames_fault(self) -> str | None:
+        """Why what is large goes by message; None while it passes through shared memory."""
+        return self._frames.fault(self._running().status)
 
     # -- requests ---------------------------------------------------------------------------
 
@@ -168,15 +187,16 @@ class RotaClient:
         """
         exchange = self._running()
         ends_ns = self._ends_ns(deadline)
-        user = _terms(priority, stream, accept, lease, tells=notify is not None)
-        encoded = await _encoded(payload)
-        topic = self._topics.infer(model)
+        wanted = await self._frames.wanted(accept, exchange)
+        user = terms_of(priority, stream, wanted, lease, tells=notify is not None)
+        encoded, topic = await encode(payload), self._topics.infer(model)
         await self._take_turn(ends_ns)
         try:
-            question = exchange.question(
-                topic, encoded, ends_ns=ends_ns, user=user, qos=self._qos, on_notice=notify
-            )
-            return _read(await exchange.ask(question, patience_s=self._patience_s))
+            with self._frames.laid(encoded, exchange.status) as sent:
+                question = exchange.question(
+                    topic, sent, ends_ns=ends_ns, user=user, qos=self._qos, on_notice=notify
+                )
+                return self._read(await exchange.ask(question, patience_s=self._patience_s))
         finally:
             self._slots.release()
 
@@ -224,7 +244,7 @@ class RotaClient:
     ) -> tuple[Message, Mapping[str, Any]]:
         """Ask for something about leases; what `RemoteLease` does."""
         message = await self._order(self._topics.lease(verb), said, deadline, keep_watch)
-        return message, _read(message)
+        return message, self._read(message)
 
     def unwatch(self, granted: Message) -> None:
         """Nothing more is to come of a lease."""
@@ -280,7 +300,7 @@ class RotaClient:
         """The node's last steps, as a trace that `rota replay` and `rota explain` read."""
         message = await self._order(self._topics.control("dump"), {}, None)
         if message.content_type == JSON:
-            _read(message)
+            self._read(message)
         return message.payload
 
     async def status(self) -> Mapping[str, Any]:
@@ -296,7 +316,7 @@ class RotaClient:
         self, verb: str, said: Mapping[str, Any], *, deadline: float | None = None
     ) -> Any:
         """Give the node an order and return its answer."""
-        return _read(await self._order(self._topics.control(verb), said, deadline))
+        return self._read(await self._order(self._topics.control(verb), said, deadline))
 
     def _order(
         self,
@@ -310,40 +330,14 @@ class RotaClient:
         question = exchange.question(topic, said_bytes, ends_ns=self._ends_ns(deadline))
         return exchange.ask(question, patience_s=self._patience_s, keep_watch=keep_watch)
 
+    def _read(self, message: Message) -> Any:
+        try:
+            return decode_answer(self._frames.taken(message))
+        except Refusal as refusal:
+            error = error_for(refusal)
+            raise error from error.__cause__
+
     def _running(self) -> Exchange:
         if self._exchange is None:
             raise RuntimeError("a client is used inside `async with RotaClient(...) as rota:`")
         return self._exchange
-
-
-async def _encoded(payload: Any) -> Encoded:
-    if isinstance(payload, Path):
-        return await asyncio.to_thread(read_file, payload)
-    return encode_payload(payload)
-
-
-def _terms(
-    priority: int | str | None,
-    stream: str | None,
-    accept: str | None,
-    lease: int | None,
-    *,
-    tells: bool,
-) -> tuple[tuple[str, str], ...]:
-    """The user properties that say these."""
-    said = {
-        "priority": None if priority is None else str(read_priority(priority)),
-        "stream": stream,
-        "accept": accept,
-        "notify": "position" if tells else None,
-        "lease": None if lease is None else str(lease),
-    }
-    return tuple((key, text) for key, text in said.items() if text is not None)
-
-
-def _read(message: Message) -> Any:
-    try:
-        return decode_answer(message)
-    except Refusal as refusal:
-        error = error_for(refusal)
-        raise error from error.__cause__

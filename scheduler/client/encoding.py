@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,16 @@ SUFFIXES = {
 
 Encoded = tuple[bytes, str]
 """A payload and its content type."""
+
+
+async def encode(payload: Any) -> Encoded:
+    """Return what to send for `payload`; a file is read beside the event loop.
+
+    Raises TypeError, and ValueError and OSError for files.
+    """
+    if isinstance(payload, Path):
+        return await asyncio.to_thread(read_file, payload)
+    return encode_payload(payload)
 
 
 def encode_payload(payload: Any) -> Encoded:

@@ -41,10 +41,19 @@ SENDS_MAX = 32
 
 
 class Exchange:
-    """Open it, `ask` from any number of tasks, close it. `fails` turns a refusal into an error."""
+    """Open it, `ask` from any number of tasks, close it.
+
+    `fails` turns a refusal into an error; `on_late` is given answers that nobody waits for.
+    """
 
     def __init__(
-        self, link: Link, topics: Topics, *, fails: Callable[[Refusal], RequestError], clock: Clock
+        self,
+        link: Link,
+        topics: Topics,
+        *,
+        fails: Callable[[Refusal], RequestError],
+        on_late: Callable[[Message], None],
+        clock: Clock,
     ) -> None:
         self.response_topic = f"{topics.root}/results/clients/{link.client_id}"
         self.status: dict[str, Any] = {}
@@ -53,6 +62,8 @@ class Exchange:
         """Answers that nobody waited for any more."""
         self._topics = topics
         self._fails = fails
+        self._on_late = on_late
+        self._met = asyncio.Event()
         self._now_ns = clock.now_ns
         self._open: dict[bytes, Question] = {}
         self._sends: dict[bytes, int] = {}
@@ -92,6 +103,12 @@ class Exchange:
             await self.close()
             fault = self._connection.fault or "the broker does not answer"
             raise ConnectionError(f"{fault}; is it there, and is the address right?")
+
+    async def meet(self, limit_s: float) -> None:
+        """Wait, the first time, until the node has said what it is, or for `limit_s`."""
+        with anyio.move_on_after(limit_s):
+            await self._met.wait()
+        self._met.set()
 
     async def close(self) -> None:
         """Take leave of the broker; whoever still waits is told."""
@@ -155,12 +172,14 @@ class Exchange:
             watcher(message)
         else:
             self.late += 1
+            self._on_late(message)
 
     def _take_status(self, message: Message) -> None:
         told = read_status(message.payload)
         if told is None:
             return
         before, self.status = self.status, told
+        self._met.set()
         is_back = told.get("state") == "online" and any(
             before.get(key) != told.get(key) for key in ("state", "session", "incarnation")
         )

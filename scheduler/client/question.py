@@ -8,6 +8,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, Optional
 
+from scheduler.config.priority import read_priority
 from scheduler.config.units import DURATION_MAX_NS
 from scheduler.transport.message import Message
 from scheduler.transport.strict_json import decode_json
@@ -64,6 +65,25 @@ class Question:
         """Have the wait end with `error`."""
         if not self.answer.done():
             self.answer.set_exception(error)
+
+
+def terms_of(
+    priority: int | str | None,
+    stream: str | None,
+    accept: str | None,
+    lease: int | None,
+    *,
+    tells: bool,
+) -> tuple[tuple[str, str], ...]:
+    """The user properties that say these. Raises ValueError for what is no priority."""
+    said = {
+        "priority": None if priority is None else str(read_priority(priority)),
+        "stream": stream,
+        "accept": accept,
+        "notify": "position" if tells else None,
+        "lease": None if lease is None else str(lease),
+    }
+    return tuple((key, text) for key, text in said.items() if text is not None)
 
 
 def tell(on_notice: Callable[[Mapping[str, Any]], None], message: Message) -> None:

@@ -131,6 +131,13 @@ class Fleet(Section):
     in_hand: Annotated[Count, Field(le=IN_HAND_MAX)] = 16
 
 
+class Frames(Section):
+    """Frames in shared memory: the largest, and what results may take until they are fetched."""
+
+    max: PositiveSize = 32 * MIB
+    results: PositiveSize = 64 * MIB
+
+
 class Mqtt(Section):
     """The MQTT side of a node. Durations are nanoseconds, sizes bytes.
 
@@ -147,6 +154,7 @@ class Mqtt(Section):
     session_expiry: Duration = Nanoseconds(30 * SECOND_NS)
     inbox: Inbox = Inbox()
     fleet: Fleet | None = None
+    frames: Frames | None = None
     max_request: PositiveSize = 16 * MIB
     max_response: PositiveSize = 16 * MIB
     response_topics: Annotated[tuple[TopicPrefix, ...] | None, BeforeValidator(_all_is_no_list)] = (

@@ -1,6 +1,7 @@
 """What goes back: a result or a refusal, as bytes and back.
 
-A result is JSON unless `accept` asks for `application/x-npy` and it is one array. As JSON it is
+A result is JSON unless it is one array and `accept` asks for `application/x-npy`, or for a frame
+(see `frames`). As JSON it is
 
     {"model_name": "faces", "id": "7", "outputs": [tensor, ...]}      arrays, whole
     {"model_name": "faces", "id": "7", "result": ...}                 anything else
@@ -28,7 +29,7 @@ from scheduler.runtime.call import FormUsed
 from scheduler.sink.plain import Plain
 from scheduler.transport.message import Message
 from scheduler.transport.npy import decode_npy, encode_npy
-from scheduler.transport.payload import JSON, NPY
+from scheduler.transport.payload import FRAME, JSON, NPY
 from scheduler.transport.refusal import Refusal
 from scheduler.transport.strict_json import decode_json
 from scheduler.transport.tensors import decode_outputs, encode_tensor
@@ -90,7 +91,7 @@ def encode_result(
     used = {} if form is None else {"variant": form.variant, "device": form.device}
     parameters = {key: name for key, name in used.items() if name}
     user = (*_user(Outcome.COMPLETED, answer_id), *parameters.items())
-    if accept == NPY and isinstance(result, np.ndarray):
+    if accept in (NPY, FRAME) and isinstance(result, np.ndarray):
         file = encode_npy(result)
         if file is not None:
             return Answer(file, NPY, user)

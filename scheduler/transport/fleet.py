@@ -19,6 +19,7 @@ from scheduler.core.engine import EngineState
 from scheduler.core.model import SECOND_NS
 from scheduler.transport.connection import Connection
 from scheduler.transport.fleet_topics import FleetTopics
+from scheduler.transport.frames import Frames
 from scheduler.transport.heir import NOBODY, Heir
 from scheduler.transport.journey import HAD_NO_ROOM, HOPS_MAX, handed_on, not_again, path_of
 from scheduler.transport.link import Link
@@ -120,6 +121,7 @@ class Fleet:
             clock=clock,
             hands=self._hands,
             lease_of=lease_of,
+            frames=Frames(None, clock),
             hand_over=self._hand_over,
         )
 

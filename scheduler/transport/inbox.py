@@ -83,26 +83,30 @@ class Inbox:
 
     def put(self, work: Work, now_ns: int) -> None:
         """Handle a request now or when there is a hand for it. Raises Refusal when it is full."""
-        if work.held_bytes > self._limit_bytes:
-            raise Refusal(
-                RefusalCode.TOO_LARGE,
-                f"the request takes {work.held_bytes} bytes; the node holds {self._limit_bytes}",
-            )
-        if not self._has_room(work):
-            self.drop_stale(now_ns)
-        if not self._has_room(work):
-            self.busy += 1
-            raise Refusal(
-                RefusalCode.BUSY,
-                f"{self._handled} requests are being handled and {len(self)} wait; try later",
-                retry_after_ms=RETRY_AFTER_MS,
-            )
+        self.make_room(work.held_bytes, now_ns)
         self._bytes += work.held_bytes
         if self._handled < self._in_flight:
             self._handled += 1
             self._start(work)
         else:
             self._waiting.append(work)
+
+    def make_room(self, held_bytes: int, now_ns: int) -> None:
+        """Have room for a request that takes so much. Raises Refusal when it is full."""
+        if held_bytes > self._limit_bytes:
+            raise Refusal(
+                RefusalCode.TOO_LARGE,
+                f"the request takes {held_bytes} bytes; the node holds {self._limit_bytes}",
+            )
+        if not self._has_room(held_bytes):
+            self.drop_stale(now_ns)
+        if not self._has_room(held_bytes):
+            self.busy += 1
+            raise Refusal(
+                RefusalCode.BUSY,
+                f"{self._handled} requests are being handled and {len(self)} wait; try later",
+                retry_after_ms=RETRY_AFTER_MS,
+            )
 
     def done(self, work: Work, now_ns: int) -> None:
         """A request has been answered: the next that is still of use is handled."""
@@ -128,8 +132,8 @@ class Inbox:
         self._bytes -= sum(work.held_bytes for work in waiting)
         return waiting
 
-    def _has_room(self, work: Work) -> bool:
-        fits = self._bytes + work.held_bytes <= self._limit_bytes
+    def _has_room(self, held_bytes: int) -> bool:
+        fits = self._bytes + held_bytes <= self._limit_bytes
         return fits and (self._handled < self._in_flight or len(self) < self._limit)
 
     def drop_stale(self, now_ns: int) -> None:

@@ -27,6 +27,7 @@ from scheduler.transport.control import Control
 from scheduler.transport.counts import counts
 from scheduler.transport.fleet import Fleet
 from scheduler.transport.fleet_topics import records
+from scheduler.transport.frames import Frames
 from scheduler.transport.hands import Hands
 from scheduler.transport.leases import RUNS_PER_SECOND, Leases
 from scheduler.transport.link import Link
@@ -83,6 +84,7 @@ class MqttTransport:
         clock = clock or MonotonicClock()
         self._runtime, self._news, self._hands = runtime, news, Hands()
         self._topics = Topics(config.prefix, node)
+        self._frames = Frames(config.frames, clock)
         self._presence = Presence(
             self._topics.status,
             self.session,
@@ -108,7 +110,7 @@ class MqttTransport:
             connection=self.orders,
             replies=request_replies,
             positions=self.request_desk.positions,
-            beat=self._presence.refresh,
+            beat=self._beat,
         )
 
     def _join(
@@ -164,6 +166,7 @@ class MqttTransport:
             clock=clock,
             hands=self._hands,
             lease_of=leases.lease_of,
+            frames=self._frames,
         )
         self.order_desk = OrderDesk(
             {"control": control.verbs, "leases": leases.verbs},
@@ -188,6 +191,7 @@ class MqttTransport:
         async with anyio.create_task_group() as lines:
             scopes = []
             try:
+                self._frames.open()
                 self._hands.open()
                 for connection in self._connections:
                     scopes.append(anyio.CancelScope(shield=True))
@@ -198,6 +202,7 @@ class MqttTransport:
             finally:
                 with anyio.CancelScope(shield=True), anyio.move_on_after(FLUSH_S):
                     await self._say_goodbye()
+                self._frames.close()
                 for scope in scopes:
                     scope.cancel()
 
@@ -220,8 +225,15 @@ class MqttTransport:
         self._presence.leave()
         if self.fleet is not None:
             self.fleet.leave()
-        while any(len(line.outbox) and line.is_up for line in self._connections):  # noqa: ASYNC110 - once, at the end
+        while self._has_unsent() or self._frames.has_untaken():  # noqa: ASYNC110 - once, at the end
             await anyio.sleep(0.005)
+
+    def _has_unsent(self) -> bool:
+        return any(len(line.outbox) and line.is_up for line in self._connections)
+
+    def _beat(self) -> None:
+        self._presence.refresh()
+        self._frames.sweep()
 
     def _take_request(self, message: Message) -> None:
         self.request_desk.take(message)
@@ -242,7 +254,9 @@ class MqttTransport:
         """What keeps the node from serving, and what its status says beside that."""
         snapshot = self._runtime.snapshot()
         told = counts(self._desks, self._connections, self._news, self.fleet)
-        return self._faults(snapshot), {**_facts(config, node, snapshot.mode), "counts": told}
+        facts = {**_facts(config, node, snapshot.mode), "counts": told}
+        frames = self._frames.facts()
+        return self._faults(snapshot), facts if frames is None else {**facts, "frames": frames}
 
     def _faults(self, snapshot: Snapshot) -> list[str]:
         """What keeps the node from serving, each as a sentence."""

@@ -18,6 +18,7 @@ from scheduler.transport.inbox import Inbox, Work
 from scheduler.transport.journey import ELSEWHERE, with_rest
 from scheduler.transport.news import ASKING, Ticket
 from scheduler.transport.payload import (
+    FRAME,
     SMALL_BYTES,
     Body,
     content_type_of,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
     from scheduler.runtime.clock import Clock
     from scheduler.runtime.lease import Lease
     from scheduler.runtime.runtime import Runtime
+    from scheduler.transport.frames import Frames
     from scheduler.transport.hands import Hands
     from scheduler.transport.message import Message
     from scheduler.transport.replies import Replies, Reply
@@ -65,7 +67,8 @@ class RequestDesk:
 
     `take` is called for every message, in the call that read it. Whatever can be said without
     decoding is said there, so that nothing malformed, stale or doubled takes part in the queue.
-    `lease_of` finds the lease of a fencing token, or raises Refusal. `hand_over` is offered what
+    `lease_of` finds the lease of a fencing token, or raises Refusal. `frames` reads and lays what
+    does not travel by message. `hand_over` is offered what
     this node cannot do and another may; it returns whether it has taken it on.
     """
 
@@ -79,6 +82,7 @@ class RequestDesk:
         clock: Clock,
         hands: Hands,
         lease_of: Callable[[int], Lease],
+        frames: Frames,
         hand_over: HandOver | None = None,
     ) -> None:
         self.positions: dict[Ticket, Reply] = {}
@@ -97,6 +101,7 @@ class RequestDesk:
         self.replies = replies
         self._now_ns = clock.now_ns
         self._lease_of = lease_of
+        self._frames = frames
         self._hand_over = hand_over
         self._warned: set[str] = set()
         self._coding = anyio.CapacityLimiter(CODING_THREADS)
@@ -184,16 +189,26 @@ class RequestDesk:
             terms=terms,
             reply=reply,
             arrived_ns=now_ns,
-            held_bytes=needed_bytes(kind, message.payload),
+            held_bytes=0,
             key=key,
         )
         if work.is_stale(now_ns):
             raise expired("the deadline had passed when the request came")
         if not self._hands.is_open:
             raise Refusal(*STOPPING)
+        if kind == FRAME:
+            self._fetch(work, now_ns)
+        work.held_bytes = needed_bytes(work.content_type, work.message.payload)
         self.inbox.put(work, now_ns)
         if key is not None:
             self.remembered.add(key, digest, reply, now_ns)
+
+    def _fetch(self, work: Work, now_ns: int) -> None:
+        """Copy out at once what lies in shared memory: whoever laid it there may use it again."""
+        work.message = self._frames.fetch(
+            work.message, lambda size_bytes: self.inbox.make_room(size_bytes, now_ns)
+        )
+        work.content_type = str(work.message.content_type)
 
     def _start(self, work: Work) -> None:
         self._hands.start(self._handle, work)
@@ -262,7 +277,8 @@ class RequestDesk:
                 result, model=work.model, form=form, answer_id=answer_id, accept=accept
             )
 
-        return encode() if _is_small(result) else await to_thread.run_sync(encode)
+        answer = encode() if _is_small(result) else await to_thread.run_sync(encode)
+        return await self._frames.lay(answer) if work.terms.accept == FRAME else answer
 
     def _answer(self, work: Work, told: Answer | Refusal) -> None:
         """Send the answer to all who wait for it, and keep it for who asks again."""

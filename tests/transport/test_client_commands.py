@@ -77,6 +77,19 @@ async def test_a_result_is_written_whole(make_node, call, tmp_path):
     assert np.array_equal(np.load(tmp_path / "out.npy"), np.arange(5000))
 
 
+async def test_what_keeps_frames_from_being_used_is_said(make_node, call, tmp_path):
+    np.save(tmp_path / "in.npy", np.arange(100_000))
+    out = ("--frames", "--output", tmp_path / "out.npy")
+    plain, framed = make_node(), make_node(node="n2", frames={})
+    async with plain.running(), framed.running():
+        by_message = await call("n1", "echo", tmp_path / "in.npy", *out)
+        assert "all goes by message: the node reads no frames" in by_message.stderr
+        by_frame = await call("n2", "echo", tmp_path / "in.npy", *out)
+    assert (by_message.returncode, by_frame.returncode) == (0, 0)
+    assert "by message" not in by_frame.stderr
+    assert np.array_equal(np.load(tmp_path / "out.npy"), np.arange(100_000))
+
+
 async def test_a_refusal_ends_with_1(make_node, call):
     node = make_node()
     async with node.running():

@@ -362,16 +362,18 @@ def test_a_frame_whose_mark_is_gone_is_swept(shelf):
     assert shelf.names() == []
 
 
-def test_a_mark_that_is_swept_before_it_is_locked_is_replaced(shelf, monkeypatch):
-    real, met = shelf.write, []
+@pytest.mark.parametrize("step", ["write", "open"])
+def test_a_mark_that_is_swept_before_it_is_locked_is_replaced(shelf, monkeypatch, step):
+    real, met = getattr(shelf, step), []
 
-    def swept_at_once(name, content):
-        real(name, content)
+    def swept_at_once(name, *content):
+        done = real(name, *content)
         if len(met) < 2:
             met.append(name)
-            sweep(shelf)
+            sweep(Shelf())
+        return done
 
-    monkeypatch.setattr(shelf, "write", swept_at_once)
+    monkeypatch.setattr(shelf, step, swept_at_once)
     maker = FrameMaker(shelf)
     assert len(met) == 2
     assert shelf.names() == [maker.mark]

@@ -15,7 +15,11 @@ import numpy as np
 from paho.mqtt.packettypes import PacketTypes
 from paho.mqtt.properties import Properties
 
+from scheduler.transport.payload import FRAME
+from scheduler.transport.shelf import Shelf
+
 SEED = 20
+PLACE = Shelf().place.encode()
 MESSAGES = int(os.environ.get("ROTA_STORM", "5000"))
 
 TOPICS = [
@@ -76,6 +80,9 @@ def payload_of(draw):
         b'{"models": ["echo"], "ttl_ms": 50}',
         b'{"lease": %d}' % draw.randrange(2**53),
         b'{"state": "offline"}',
+        b'{"place": "here:1", "name": "rota-a", "size_bytes": 9, "content_type": "image/png"}',
+        b'{"place": "%s", "name": "rota-%d", "size_bytes": %d, "content_type": "audio/wav"}'
+        % (PLACE, draw.randrange(9), draw.randrange(2**40)),
         b'{"state": "gone", "client_id": "ghost-fleet", "models": {"echo": 1, "#": []}}',
         b'{"state": "here", "client_id": "ghost-fleet", "room": 9, "models": {"echo": true}}',
     ]
@@ -85,7 +92,7 @@ def payload_of(draw):
 def properties_of(draw):
     properties = Properties(PacketTypes.PUBLISH)
     if draw.random() < 0.5:
-        kinds = ["application/json", "application/x-npy", "image/png", "audio/wav", *TEXTS]
+        kinds = ["application/json", "application/x-npy", "image/png", "audio/wav", FRAME, *TEXTS]
         properties.ContentType = draw.choice(kinds)
     if draw.random() < 0.5:
         # paho, at the other end, refuses to send wildcards here; the broker would pass them.
@@ -95,14 +102,14 @@ def properties_of(draw):
     if draw.random() < 0.2:
         properties.MessageExpiryInterval = draw.choice([0, 1, 2**32 - 1])
     for _ in range(draw.randrange(3)):
-        values = [*TEXTS, "5", "-1", "NaN", "1e999", "position", "high"]
+        values = [*TEXTS, FRAME, "5", "-1", "NaN", "1e999", "position", "high"]
         properties.UserProperty = (draw.choice(USERS), draw.choice(values))
     return properties
 
 
 async def test_a_storm_of_nonsense(make_node, make_robot, caplog):
     draw = random.Random(SEED)  # noqa: S311 - a test that can be run again
-    node, robot = make_node(fleet={"name": "rovers"}), make_robot("reply/good")
+    node, robot = make_node(fleet={"name": "rovers"}, frames={}), make_robot("reply/good")
     async with node.running():
         for number in range(MESSAGES):
             topic = draw.choice(ALL_TOPICS)

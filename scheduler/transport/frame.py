@@ -11,6 +11,10 @@ and what `stat -c %d /dev/shm` prints. `name` is a file there, `size_bytes` all 
 lies in it is of any content type that a message may have; `application/octet-stream` is the
 elements of one tensor of the Open Inference Protocol, row by row and little-endian, and only this
 has a datatype and a shape.
+
+A request whose `accept` is this content type has a large result come so. Whoever asked reads the
+file and removes it; after a minute the node does. A request's own file is never touched, and not
+looked at any more when its answer has come.
 """
 
 from __future__ import annotations

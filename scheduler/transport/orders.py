@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from scheduler.config.mistake import nearest
 from scheduler.transport.answer import Answer, encode_refusal, encode_reply
+from scheduler.transport.desk import Desk
 from scheduler.transport.failure import expired, refusal_of
 from scheduler.transport.refusal import Refusal, RefusalCode, bad_request, too_large
 from scheduler.transport.remembered import Remembered
@@ -25,8 +25,6 @@ ORDER_MAX_BYTES = 64 * 1024
 
 ORDERS_MAX = 64
 """Orders carried out at a time; a load may take its time."""
-
-_log = logging.getLogger(__name__)
 
 
 class Order:
@@ -72,7 +70,7 @@ Carry = Callable[[Order], Awaitable["Told | None"]]
 """Carries out an order and returns what to answer; None where it has answered itself."""
 
 
-class OrderDesk:
+class OrderDesk(Desk):
     """Takes orders in, and has each carried out by the verb of its kind.
 
     Orders come over a connection of their own: however many requests wait, none waits behind them.
@@ -87,31 +85,14 @@ class OrderDesk:
         clock: Clock,
         hands: Hands,
     ) -> None:
+        super().__init__(topics, replies, takes="order")
         self._verbs = verbs
-        self._topics = topics
-        self._replies = replies
         self._now_ns = clock.now_ns
         self._remembered = Remembered()
         self._under_way = 0
         self._hands = hands
 
-    def take(self, message: Message) -> None:
-        """Take in one message. Never raises, never waits."""
-        address = self._topics.read(message.topic)
-        if address is None or (message.retain and not message.payload):
-            return
-        reply, refusal = self._replies.address(message, address)
-        try:
-            if refusal is not None:
-                raise refusal
-            self._admit(message, address, reply)
-        except Refusal as refused:
-            self._replies.refuse(reply, refused)
-
     def _admit(self, message: Message, address: Address, reply: Reply) -> None:
-        if message.retain:
-            _log.warning("a retained order on %.100r is refused", message.topic)
-            raise Refusal(RefusalCode.RETAINED, "orders are never retained; publish without retain")
         verbs = self._verbs[address.kind]
         if address.name not in verbs:
             raise bad_request(
@@ -133,7 +114,7 @@ class OrderDesk:
         if seen is None:
             self._remembered.add(order.key, digest, order.reply, now_ns)
         elif seen.answer is not None:
-            self._replies.send(order.reply, seen.answer)
+            self.replies.send(order.reply, seen.answer)
         return seen is not None
 
     async def _carry_out(self, order: Order, carry: Carry) -> None:
@@ -161,11 +142,11 @@ class OrderDesk:
             self._remembered.answered(order.key, answer)
             if isinstance(told, Refusal):
                 self._remembered.forget(order.key)
-        self._replies.send(order.reply, answer)
+        self.replies.send(order.reply, answer)
 
     def note(self, order: Order, kind: str, told: Mapping[str, Any]) -> None:
         """Tell whoever gave an order something more."""
-        self._replies.note(order.reply, kind, told)
+        self.replies.note(order.reply, kind, told)
 
 
 def _said(message: Message) -> Mapping[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Hashable
 from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
@@ -13,6 +12,7 @@ from anyio import to_thread
 from scheduler.core.outcome import Outcome, ReasonCode
 from scheduler.runtime.payload import payload_bytes
 from scheduler.transport.answer import Answer, encode_refusal, encode_result
+from scheduler.transport.desk import Desk
 from scheduler.transport.failure import FOR_GOOD, expired, refusal_of
 from scheduler.transport.inbox import Inbox, Work
 from scheduler.transport.journey import ELSEWHERE, with_rest
@@ -26,7 +26,7 @@ from scheduler.transport.payload import (
     is_quick,
     needed_bytes,
 )
-from scheduler.transport.refusal import Refusal, RefusalCode, bad_request, too_large
+from scheduler.transport.refusal import Refusal, bad_request, too_large
 from scheduler.transport.remembered import Remembered
 from scheduler.transport.terms import Terms, read_terms
 
@@ -48,11 +48,7 @@ engines."""
 PARTS_MAX = 1000
 """A result of more parts than this is not encoded in the event loop."""
 
-WARNED_MAX = 256
-
 STOPPING = (ReasonCode.SHUTTING_DOWN, "the node stops")
-
-_log = logging.getLogger(__name__)
 
 
 class HandOver(Protocol):
@@ -62,7 +58,7 @@ class HandOver(Protocol):
         """Whether somebody takes it."""
 
 
-class RequestDesk:
+class RequestDesk(Desk):
     """Takes requests in, and answers each once.
 
     `take` is called for every message, in the call that read it. Whatever can be said without
@@ -85,6 +81,7 @@ class RequestDesk:
         frames: Frames,
         hand_over: HandOver | None = None,
     ) -> None:
+        super().__init__(topics, replies, takes="request")
         self.positions: dict[Ticket, Reply] = {}
         """Requests that wait and want to be told where they stand."""
         self.inbox = Inbox(
@@ -97,30 +94,12 @@ class RequestDesk:
         self.remembered = Remembered()
         self._runtime = runtime
         self._max_bytes = config.max_request
-        self._topics = topics
-        self.replies = replies
         self._now_ns = clock.now_ns
         self._lease_of = lease_of
         self._frames = frames
         self._hand_over = hand_over
-        self._warned: set[str] = set()
         self._coding = anyio.CapacityLimiter(CODING_THREADS)
         self._hands = hands
-
-    def take(self, message: Message) -> None:
-        """Take in one message. Never raises, never waits."""
-        address = self._topics.read(message.topic)
-        if address is None or (message.retain and not message.payload):
-            return
-        reply, refusal = self.replies.address(message, address)
-        try:
-            if refusal is not None:
-                raise refusal
-            self._refuse_retained(message)
-            self._admit(message, address, reply)
-        except Refusal as refused:
-            if refused.code not in ELSEWHERE or not self._hands_over(message, is_refused=True):
-                self.replies.refuse(reply, refused)
 
     def share_out(self) -> None:
         """Hand over what waits for a hand, as far as others take it."""
@@ -151,20 +130,9 @@ class RequestDesk:
         for work in self.inbox.empty():
             self._answer(work, Refusal(*STOPPING))
 
-    def _refuse_retained(self, message: Message) -> None:
-        if not message.retain:
-            return
-        if message.topic not in self._warned and len(self._warned) < WARNED_MAX:
-            self._warned.add(message.topic)
-            _log.warning(
-                "a retained request on %.100r is refused: the broker would send it at every start; "
-                "remove it with an empty retained message",
-                message.topic,
-            )
-        raise Refusal(
-            RefusalCode.RETAINED,
-            "a retained request would be sent again at every start; publish it without retain",
-        )
+    def _refuse(self, message: Message, reply: Reply, refused: Refusal) -> None:
+        if refused.code not in ELSEWHERE or not self._hands_over(message, is_refused=True):
+            super()._refuse(message, reply, refused)
 
     def _admit(self, message: Message, address: Address, reply: Reply) -> None:
         if len(message.payload) > self._max_bytes:

@@ -298,12 +298,14 @@ async def test_retained_requests_never_run(make_broker, make_node, make_robot, c
             await node.broker.call("pub", "-t", node.infer(), "-r", "-n")
             robot.send(node.infer(), b"", retain=True)
             robot.send(node.infer(), {"payload": 1}, retain=True)
+            robot.send("rota/n1/control/unload", b"echo", retain=True)
             robot.send(node.infer(), {"payload": "good"}, ResponseTopic="reply/me")
             await robot.next()
             runs = node.scripts["echo"].runs
         assert runs == ["good", "good"]
         assert node.scripts["echo"].unloads <= 1
     assert caplog.text.count("a retained request on 'rota/n1/models/echo/infer'") == 3
+    assert caplog.text.count("a retained order on 'rota/n1/control/unload'") == 3
 
 
 async def test_expired_requests_of_a_session_cost_no_load(make_node, make_robot):

@@ -18,6 +18,7 @@ from scheduler.cli.profile import profile
 from scheduler.cli.replay import replay
 from scheduler.cli.run import run
 from scheduler.cli.simulate import simulate
+from scheduler.cli.top import top
 
 app = typer.Typer(
     help="One small machine does the work of several models.",
@@ -26,7 +27,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for command in (run, check, plan, simulate, profile, replay, explain, build, engines, call):
+for command in (run, check, plan, simulate, profile, replay, explain, build, engines, call, top):
     app.command()(command)
 doctor.command("mqtt")(doctor_mqtt)
 app.add_typer(doctor, name="doctor")

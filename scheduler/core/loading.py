@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from scheduler.core.amounts import shortage
 from scheduler.core.choice import Choice
 from scheduler.core.claim import Claimant, pin_claimant, to_come
-from scheduler.core.demand import MOMENT_NS
 from scheduler.core.engine import Engine, EngineState
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.core.outlook import fit, never_alone
@@ -86,7 +85,7 @@ class Loading:
             self._load(engine, ahead=True)
         elif not self.room.make_ahead(engine, need):
             del self.state.wanted[engine.name]
-            again_ns = self.now + max(engine.demand.usual_ns(), reload_ns(engine), MOMENT_NS)
+            again_ns = self.now + max(engine.demand.usual_ns(), reload_ns(engine))
             expect(self.state, engine, self.now, not_before_ns=again_ns)
 
     def bring_in(self, absent: list[Engine], who: Claimant, items: int) -> Blocked | None:

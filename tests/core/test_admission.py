@@ -74,7 +74,9 @@ def test_more_units_than_there_are_is_never():
     assert declared(spec("a", 1, uses={"gpu": 1})) is None
     reason = declared(spec("a", 1, uses={"gpu": 2}))
     assert reason.code is ReasonCode.NEVER_ENOUGH_UNITS
-    assert declared(spec("a", 1, uses={"npu": 1})).code is ReasonCode.NEVER_ENOUGH_UNITS
+    unknown = declared(spec("a", 1, uses={"npu": 1}))
+    assert unknown.code is ReasonCode.NEVER_ENOUGH_UNITS
+    assert "npu: 0" in str(unknown)
 
 
 def test_a_reason_without_a_sentence_shows_its_code():

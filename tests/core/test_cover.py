@@ -57,10 +57,19 @@ def test_the_order_in_which_they_are_given_does_not_matter(items):
         ([(4, {"x": 9, "y": 3}), (4, {"x": 9})], ("m01",)),
         ([(4, {"x": 9}), (4, {"x": 9})], ("m00",)),
         ([(4, {"x": 9}), (1, {"x": 5}), (1, {"x": 5})], ("m01", "m02")),
+        ([(4, {"x": 9}), (1, {"x": 5}), (1, {"x": 5}), (3, {"x": 1})], ("m01", "m02")),
         # A share of a deficit is no reason: what is cheap for its size is too small alone.
         ([(1, {"x": 7}), (5, {"x": 8})], ("m01",)),
     ],
-    ids=["the smaller", "less freed", "less freed elsewhere", "the alphabet", "two", "exact"],
+    ids=[
+        "the smaller",
+        "less freed",
+        "less freed elsewhere",
+        "the alphabet",
+        "two",
+        "two of three",
+        "exact",
+    ],
 )
 def test_ties(parts, chosen):
     assert cheapest_cover(named(parts), {"x": 8}) == chosen

@@ -188,6 +188,22 @@ def test_it_is_checked_again_after_the_load_right_before_the_engine_runs(world):
     assert world.count("run a") == 3
 
 
+def test_what_has_to_be_loaded_is_judged_by_load_and_run_together(world):
+    world.model("a")
+    learn_load(world, "a", 100)
+    world.load("a")
+    world.at(200)
+    world.loaded("a")
+    for _ in range(3):
+        world.ask("a")
+        world.at(world.now / 1e6 + 20)
+        world.ended()
+    world.unload("a")
+    world.unloaded("a")
+    assert world.ask("a", deadline=119)[0].endswith("deadline_unreachable")
+    assert world.ask("a", deadline=120) == ["load a"]
+
+
 def test_a_request_to_load_is_judged_by_the_load_alone(world):
     world.model("b")
     learn_load(world, "b", 3000)

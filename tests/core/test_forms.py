@@ -9,6 +9,7 @@ from scheduler.core.choice import NEAR_NS
 from scheduler.core.events import Measurement
 from scheduler.core.model import ModelSpec, PoolFootprint
 from scheduler.core.outcome import Outcome
+from scheduler.core.request import RequestKind
 from scheduler.core.settings import PoolBudget
 from tests.core.conftest import MS, POOL, World, form
 
@@ -230,6 +231,28 @@ def test_no_load_is_spent_on_a_deadline_that_no_form_can_meet(world):
     ]
 
 
+def teach(world: World, model: str, *times: tuple[int, int]) -> None:
+    """Let each form of a model have taken so many ms to load, and to run, three times each."""
+    for core in (world.scheduler, world.slow):
+        for figures, (load_ms, run_ms) in zip(core._state.engines[model].forms, times, strict=True):
+            for _ in range(3):
+                figures.load_times.add(load_ms * MS, 0)
+                figures.run_times.add(run_ms * MS, 0)
+
+
+def test_of_two_forms_that_is_quickest_which_loads_and_runs_soonest(world):
+    world.model("a", forms=TWO)
+    teach(world, "a", (100, 200), (200, 50))
+    assert world.ask("a", deadline=249) == ["finish 1 deadline_missed: deadline_unreachable"]
+    assert world.ask("a", deadline=250) == ["load a as int8"]
+
+
+def test_a_request_to_load_takes_the_best_form_however_long_it_runs(world):
+    world.model("a", forms=TWO)
+    teach(world, "a", (20, 50), (20, 1))
+    assert world.ask("a", kind=RequestKind.LOAD, deadline=30) == ["load a as fp16"]
+
+
 # -- changing it ------------------------------------------------------------------------------
 
 
@@ -260,6 +283,33 @@ def test_an_engine_takes_a_better_form_once_it_has_fitted_for_a_while(paced):
     assert changed_ns >= 1 * S * MS + NEAR_NS
     paced.at(60 * S)
     paced.check_rest("a")
+
+
+@pytest.mark.parametrize(
+    ("better", "beside"),
+    [
+        ({"per_item": 400}, {}),  # one at a time is enough
+        ({}, {"peak": 500}),  # who is there does not load again
+    ],
+)
+def test_what_need_not_be_free_at_once_keeps_no_engine_from_a_better_form(
+    make_world, better, beside
+):
+    """The two are 800 together; what an engine has in its present form is not counted as well."""
+    world = make_world(850)
+    world.pace = (100, 20, 10)
+    world.model("a", forms=[form("fp16", 600, **better), form("int8", 300)])
+    world.model("b", 200, **beside)
+    world.model("c", 500)
+    world.ask("c")
+    ask(world, "a", 1 * S)
+    assert variants(world) == {"a": "int8"}
+    world.unload("c")
+    ask(world, "b", 3 * S)
+    for second in range(3, 40, 2):
+        ask(world, "a", second * S + 500)
+        ask(world, "b", second * S + 1000)
+    assert variants(world) == {"a": "fp16"}
 
 
 def test_an_engine_that_nobody_expects_keeps_its_form(paced):

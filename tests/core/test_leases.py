@@ -226,6 +226,14 @@ def test_two_programs_that_want_the_same_engines_the_other_way_round_do_not_dead
     world.check_rest("a")
 
 
+def test_a_lease_on_several_engines_has_the_workspace_of_each(world):
+    world.model("a", 100, workspace=10)
+    world.model("b", 100, workspace=20)
+    world.bring("a", "b")
+    world.hold("a", "b")
+    assert world.reserved == 230
+
+
 def test_a_lease_on_several_engines_waits_while_one_of_them_unloads(world):
     world.model("a", 300)
     world.model("b", 300)

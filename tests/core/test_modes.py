@@ -156,6 +156,18 @@ def test_who_goes_in_any_case_is_not_chosen_to_make_room_as_well(world):
     assert world.switch("m", pin=("pin",), disable=("off",)) == ["switch to m: -off -dear pin"]
 
 
+def test_in_a_plan_those_go_first_that_are_idle_and_the_held_last(world):
+    names = ("held", "runs", "idle")
+    for name in names:
+        world.model(name, 100)
+    world.bring("idle")
+    world.hold("held")
+    world.loaded("held")
+    world.ask("runs")
+    world.loaded("runs")
+    assert world.switch("m", disable=names)[0] == "switch to m: -idle -runs -held"
+
+
 def test_nobody_waits_for_who_goes_in_any_case_instead_of_making_room(world):
     world.model("off", 300, priority=10)
     world.model("dear", 700, priority=90)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import pytest
 
 from scheduler.core.events import DrainRequested, ModelRemoved, PinChanged
 from scheduler.core.request import NO_DEADLINE_NS
+from scheduler.core.room import Room
 
 MS = 1_000_000
 S = 1000 * MS
@@ -90,6 +93,40 @@ def test_nobody_goes_who_is_worth_more(make_world):
         world.later(ms, lambda: world.ask("rival"))
     assert set(beat(world, range(5, 9))) == {"deadline_missed: deadline_unreachable"}
     assert world.count("unload rival") == 0
+
+
+@pytest.mark.parametrize(("gap_ms", "again_ms"), [(1000, 1000), (280, LOAD)])
+def test_in_vain_it_is_tried_again_after_the_gap_or_the_load_whichever_is_longer(
+    make_world, gap_ms, again_ms
+):
+    world = make_world(1000)
+    world.pace = (LOAD, RUN, UNLOAD)
+    world.model("beat", 600, deadline_ns=100 * MS)
+    world.model("rival", 600, priority=100, deadline_ns=50 * MS)
+    world.load("beat")
+    for i in range(5):
+        world.at(1000 + gap_ms * i)
+        world.ask("beat")
+    world.at(world.now / MS + 50)
+    world.load("rival")
+    for _ in range(8):
+        world.at(world.now / MS + 45)
+        world.ask("rival", deadline=5000)
+    tries = []
+    make = Room.make_ahead
+
+    def tried(room, engine, need):
+        if room.state is world.scheduler._state and engine.name == "beat":
+            tries.append(room.now)
+        return make(room, engine, need)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Room, "make_ahead", tried)
+        for _ in range(150):
+            world.at(world.now / MS + 25)
+            world.ask("rival", deadline=5000)
+    assert len(tries) > 1
+    assert min(b - a for a, b in pairwise(tries)) == again_ms * MS
 
 
 def test_nobody_goes_who_is_worth_as_much(make_world):

@@ -8,7 +8,7 @@ import pickle
 import pytest
 
 from scheduler.core.engine import Engine, EngineState
-from scheduler.core.events import MemorySampled
+from scheduler.core.events import DrainRequested, MemorySampled
 from scheduler.core.lease import Lease
 from scheduler.core.model import ModelSpec, PoolFootprint
 from scheduler.core.outcome import Reason, ReasonCode
@@ -38,7 +38,36 @@ def test_a_snapshot_shows_pools_engines_leases_units_and_who_waits_for_what(make
     assert str(seen.waiting[0].waits_for) == "a makes room for b, request 3"
     assert str(seen.waiting[1].waits_for) == "b has others first"
     assert seen.resources_in_use == {"gpu": 1}
-    assert not seen.draining
+    assert seen.draining is False
+    assert (a.variant, a.device, a.loads_ahead, a.ready_again_ns) == ("", "", 0, None)
+    world.tell(DrainRequested())
+    assert world.scheduler.snapshot().draining is True
+
+
+def waits(world):
+    return [str(wait.waits_for) for wait in world.scheduler.snapshot().waiting]
+
+
+def test_what_is_waited_for_is_told_in_words(world):
+    world.model("a", 600)
+    world.model("b", 600)
+    world.ask("a")
+    assert waits(world) == ["a is loading"]
+    world.loaded("a")
+    world.ended()
+    world.unload("a")
+    world.ask("b")
+    assert waits(world)[1:] == ["the memory it needs is being freed"]
+
+
+def test_who_shares_a_group_with_what_others_need_is_told_so(world):
+    world.model("a", 100, exclusive=["g"])
+    world.model("b", 100, exclusive=["g"])
+    world.bring("a")
+    world.ask("a")
+    world.ask("a")
+    world.ask("b")
+    assert waits(world)[1] == "a of its group is needed"
 
 
 def test_a_snapshot_is_frozen_and_does_not_follow_what_happens_later(world):

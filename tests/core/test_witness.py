@@ -20,8 +20,9 @@ class Listener:
     def spared(self, who, engine, rule):
         self.spares.append((who.engines[0].name, engine.name, rule))
 
-    def weighed(self, who, candidates, *rest):
-        self.choices.append((who.engines[0].name, [c.model for c in candidates], rest[-1]))
+    def weighed(self, who, candidates, deficits, rivals, chosen):
+        assert deficits or rivals
+        self.choices.append((who.engines[0].name, [c.model for c in candidates], chosen))
 
     def deferred(self, who, better):
         self.waits.append((who.engines[0].name, better))

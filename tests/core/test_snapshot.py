@@ -60,6 +60,27 @@ def test_what_is_waited_for_is_told_in_words(world):
     assert waits(world)[1:] == ["the memory it needs is being freed"]
 
 
+def test_whose_memory_others_have_is_told_how_it_comes_back(world):
+    world.model("a", 400, workspace=400, pinned=True, max_wait_ns=1_000_000)
+    world.loaded("a")
+    world.ask("a")
+    world.model("b", 300, max_wait_ns=1_000_000)
+    world.ask("b")
+    assert waits(world) == ["the memory it needs is being freed"]
+    world.at(5)
+    assert waits(world) == ["running work gives back what it needs"]
+
+
+def test_only_one_makes_room_and_who_comes_after_it_is_told_so(world):
+    for name in ("a", "b", "c"):
+        world.model(name, 600)
+    world.ask("a")
+    world.loaded("a")
+    world.ask("b", deadline=9_000)
+    world.ask("c", deadline=10_000)
+    assert waits(world) == ["a makes room for b, request 2", "somebody before it is making room"]
+
+
 def test_who_shares_a_group_with_what_others_need_is_told_so(world):
     world.model("a", 100, exclusive=["g"])
     world.model("b", 100, exclusive=["g"])

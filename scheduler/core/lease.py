@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Lease:
-    """One grant. `parent` is the held lease under which a run takes place, if any.
+    """One grant.
 
     `after` is the lease whose run is to end before the one of this lease begins, None from then on.
     `granted` are the requests that it was given to, `pending` those of them that have not ended.
@@ -29,7 +29,6 @@ class Lease:
         "granted_ns",
         "holds",
         "id",
-        "parent",
         "pending",
         "priority",
         "revoking",
@@ -44,7 +43,6 @@ class Lease:
         holds: bool,
         priority: int,
         granted_ns: int,
-        parent: Lease | None = None,
         expires_ns: int | None = None,
         after: int | None = None,
     ) -> None:
@@ -56,7 +54,6 @@ class Lease:
         self.holds = holds
         self.priority = priority
         self.granted_ns = granted_ns
-        self.parent = parent
         self.expires_ns = expires_ns
         self.revoking: Reason | None = None
 

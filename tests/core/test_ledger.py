@@ -300,6 +300,15 @@ def test_constant_residue_is_booked_once_as_overhead_and_is_no_leak(world):
     world.check_rest("a")
 
 
+def test_what_two_models_left_behind_is_booked_for_both(world):
+    for name, left in (("a", 120), ("b", 50)):
+        world.model(name, 300)
+        world.bring(name)
+        world.unload(name)
+        world.unloaded(name, {"unified": Measurement(left)})
+    assert world.reserved == 170
+
+
 def test_residue_that_grows_with_every_cycle_is_a_leak_and_stays_booked(world):
     world.model("a", 300)
     for cycle in range(1, 6):

@@ -384,3 +384,14 @@ def test_an_engine_that_somebody_earlier_waits_for_is_no_victim(make_world):
     assert world.waits_for(4) == "waits_for_units"
     assert world.ask("b") == []  # `a` is idle, and somebody more important waits for it
     assert world.ended() == ["finish 3 completed", "run a for 4"]
+
+
+def test_the_peak_of_a_load_counts_as_coming_back_for_who_is_patient(world):
+    world.model("idle", 100)
+    world.bring("idle")
+    world.model("loads", 300, peak=800)
+    world.ask("loads")
+    world.model("patient", 150)
+    assert world.ask("patient") == []
+    assert world.loaded("loads") == ["run loads for 2", "load patient"]
+    assert world.states()["idle"] == "ready"

@@ -168,6 +168,16 @@ def test_in_a_plan_those_go_first_that_are_idle_and_the_held_last(world):
     assert world.switch("m", disable=names)[0] == "switch to m: -idle -runs -held"
 
 
+def test_the_peak_of_a_load_that_is_to_go_is_not_counted_twice(world):
+    world.model("idle", 200)
+    world.bring("idle")
+    world.model("loads", 300, peak=800)
+    world.ask("loads")
+    world.switch("m", disable=("loads",))
+    world.model("next", 900)
+    assert world.ask("next") == ["unload idle: make_room"]
+
+
 def test_nobody_waits_for_who_goes_in_any_case_instead_of_making_room(world):
     world.model("off", 300, priority=10)
     world.model("dear", 700, priority=90)

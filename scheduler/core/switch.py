@@ -88,11 +88,15 @@ def _override(state: State) -> list[Engine]:
 
 
 def reorder(state: State) -> None:
-    """Priorities that a model gave are now what the models have, for leases and for who waits."""
+    """Priorities that a model gave are now what the models have, for leases and for who waits.
+
+    Who runs may have to wait again: a batch that fails for memory does.
+    """
     for lease in state.leases.values():
-        for pending in lease.pending if lease.holds else ():
+        for pending in lease.pending:
             if pending.request.priority is None:
                 lease.priority = pending.priority = priority_of(pending.lane, pending.request)
+                pending.key = state.policy.order_key(pending)
     for pending in list(state.queue.waiting()):
         state.queue.remove(pending)
         pending.priority = priority_of(pending.lane, pending.request)

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from scheduler.core.decisions import AnnounceMode, RefuseMode, SwitchMode
 from scheduler.core.events import BudgetChanged, DrainRequested, ModelRemoved, PinChanged
 from scheduler.core.mode import Mode
+from scheduler.core.outcome import Outcome
 from tests.core.conftest import MS, POOL, World
 
 S = 1_000_000_000
@@ -176,6 +177,20 @@ def test_the_peak_of_a_load_that_is_to_go_is_not_counted_twice(world):
     world.switch("m", disable=("loads",))
     world.model("next", 900)
     assert world.ask("next") == ["unload idle: make_room"]
+
+
+def test_a_batch_that_waits_again_has_the_priority_of_the_mode_that_came_meanwhile(world):
+    world.model("a", batch_max=2)
+    world.model("b", priority=60)
+    world.bring("a")
+    world.ask("a")
+    world.ask("a")
+    world.ask("a")
+    world.ended(1)
+    world.switch("m", priority={"a": 80})
+    world.ended(2, outcome=Outcome.FAILED, error="no memory", out_of_memory=True)
+    (wait,) = world.scheduler.snapshot().waiting
+    assert wait.priority == 80
 
 
 def test_nobody_waits_for_who_goes_in_any_case_instead_of_making_room(world):

@@ -19,6 +19,7 @@ from scheduler.transport.presence import STATUS_MAX_BYTES
 from scheduler.transport.topics import Topics
 
 if TYPE_CHECKING:
+    from ssl import SSLContext
     from types import TracebackType
 
     from typing_extensions import Self
@@ -102,11 +103,12 @@ class Watch:
         prefix: str = "rota",
         username: str | None = None,
         password: str | None = None,
+        tls: SSLContext | None = None,
     ) -> None:
         """Raises ValueError for a url or prefix that cannot be one."""
         config = Mqtt.model_validate({"url": url, "prefix": prefix})
-        if config.url.uses_tls:
-            raise ValueError(f"{url}: only mqtt:// is watched")
+        if config.url.uses_tls and tls is None:
+            raise ValueError(f"{url} needs tls, as ssl.create_default_context()")
         self.nodes: dict[str, WatchedNode] = {}
         self.clock = MonotonicClock()
         self._prefix = config.prefix
@@ -121,6 +123,7 @@ class Watch:
                 client_id=f"rota-watch-{os.urandom(6).hex()}",
                 username=username,
                 password=password,
+                tls=tls,
             ),
             filters=(topics.status, topics.memory, topics.state(ANY), topics.events),
             on_message=self._take,

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 class Lease:
-    """One grant.
+    """One grant. `parent` is the held lease under which a run takes place, if any.
 
     `after` is the lease whose run is to end before the one of this lease begins, None from then on.
     `granted` are the requests that it was given to, `pending` those of them that have not ended.
@@ -29,6 +29,7 @@ class Lease:
         "granted_ns",
         "holds",
         "id",
+        "parent",
         "pending",
         "priority",
         "revoking",
@@ -43,6 +44,7 @@ class Lease:
         holds: bool,
         priority: int,
         granted_ns: int,
+        parent: Lease | None = None,
         expires_ns: int | None = None,
         after: int | None = None,
     ) -> None:
@@ -54,6 +56,7 @@ class Lease:
         self.holds = holds
         self.priority = priority
         self.granted_ns = granted_ns
+        self.parent = parent
         self.expires_ns = expires_ns
         self.revoking: Reason | None = None
 

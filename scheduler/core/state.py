@@ -141,6 +141,7 @@ class State:
             holds=holds,
             priority=first.priority,
             granted_ns=now,
+            parent=lane.parent,
             expires_ns=None if ttl_ns is None else now + ttl_ns,
         )
         self.leases[lease_id] = lease

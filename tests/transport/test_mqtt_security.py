@@ -183,6 +183,14 @@ async def test_a_node_behind_tls_and_a_password_is_asked_by_hand(guarded):
         assert (refused.exit_code, "uthori" in refused.stderr) == (1, True), refused.stderr
 
 
+async def test_a_node_behind_tls_and_a_password_is_watched(guarded):
+    node, url, options, config = guarded
+    async with node.running():
+        for words in ([url, *options], ["--config", config]):
+            done = await rota("top", "--once", *words)
+            assert (done.exit_code, "n1 online" in done.stdout) == (0, True), done.stderr
+
+
 async def test_a_broker_behind_tls_and_a_password_is_measured(guarded, monkeypatch):
     _, url, options, config = guarded
     monkeypatch.setattr(broker_checkup, "TRIPS", 3)

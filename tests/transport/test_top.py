@@ -147,7 +147,9 @@ def test_where_there_is_no_node_or_no_broker_it_ends_with_1(broker, monkeypatch)
     assert (closed.exit_code, f"127.0.0.1:{broker.port}" in closed.stderr) == (1, True)
 
 
-@pytest.mark.parametrize("words", [("http://x",), ("mqtts://x",), ("--password-file", "none")])
+@pytest.mark.parametrize(
+    "words", [("http://x",), ("--tls-ca", "none"), ("--password-file", "none")]
+)
 def test_wrong_usage_ends_with_2(words):
     assert here(*words).exit_code == 2
 

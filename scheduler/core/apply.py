@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 from scheduler.core import events as ev
 from scheduler.core.amounts import sized
-from scheduler.core.engine import Engine, EngineState
+from scheduler.core.engine import LOADING, READY, UNLOADING, Engine, EngineState
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
 from scheduler.core.pressure import watch_pool
-from scheduler.core.request import RequestKind
+from scheduler.core.request import INFER
 from scheduler.core.retry import ran_out_of_memory
 from scheduler.core.state import State
 from scheduler.core.switch import reorder, switch
@@ -111,7 +111,7 @@ def _(event: ev.MemorySampled, state: State, now: int) -> None:
     on_its_way = sum(
         state.ledger.booked(("engine", engine.name)).get(event.pool, 0)
         for engine in state.engines.values()
-        if engine.state is EngineState.LOADING
+        if engine.state is LOADING
     )
     state.ledger.sample(event, on_its_way)
     watch_pool(state, event.pool)
@@ -155,7 +155,7 @@ def _(event: ev.LeaseRevocationAsked, state: State, now: int) -> None:
 
 @apply.register
 def _(event: ev.EngineLoaded, state: State, now: int) -> None:
-    engine = _instance(state, event.model, event.instance, EngineState.LOADING)
+    engine = _instance(state, event.model, event.instance, LOADING)
     if engine is not None:
         _believe(state, engine, event.measured)
         state.loaded(engine, now)
@@ -163,7 +163,7 @@ def _(event: ev.EngineLoaded, state: State, now: int) -> None:
 
 @apply.register
 def _(event: ev.EngineLoadFailed, state: State, now: int) -> None:
-    engine = _instance(state, event.model, event.instance, EngineState.LOADING)
+    engine = _instance(state, event.model, event.instance, LOADING)
     if engine is not None:
         text = f"{event.model} could not be loaded: {event.error}"
         code = ReasonCode.OUT_OF_MEMORY if event.out_of_memory else ReasonCode.LOAD_FAILED
@@ -184,7 +184,7 @@ def _(event: ev.EngineLost, state: State, now: int) -> None:
 
 @apply.register
 def _(event: ev.EngineUnloaded, state: State, now: int) -> None:
-    engine = _instance(state, event.model, event.instance, EngineState.UNLOADING)
+    engine = _instance(state, event.model, event.instance, UNLOADING)
     if engine is None:
         return
     hung = engine.condemned is not None
@@ -256,7 +256,7 @@ def _answer(
 ) -> None:
     """One request's outcome, now that the work of its lease has stopped."""
     deadline_ns = pending.deadline_ns
-    run = pending.request.kind is RequestKind.INFER
+    run = pending.request.kind is INFER
     code = ReasonCode.OUT_OF_MEMORY if event.out_of_memory else ReasonCode.RUN_FAILED
     if error is not None:
         state.finish(pending, Outcome.FAILED, Reason(code, error))
@@ -293,7 +293,7 @@ def _believe(state: State, engine: Engine, measured: Mapping[str, ev.Measurement
         if after > engine.form.footprint[pool].resident_bytes:
             text = f"{engine.name} holds {sized(after)} of {pool}, counted so far: {sized(before)}"
             state.alarm(engine.name, ReasonCode.UNDER_DECLARED, text)
-        if engine.state is EngineState.READY:
+        if engine.state is READY:
             state.ledger.book(("engine", engine.name), engine.resident_bytes())
         state.reconsider()
 

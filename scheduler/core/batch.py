@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from scheduler.core.amounts import Amounts, fits
 from scheduler.core.claim import running_bytes
 from scheduler.core.outlook import fit, usable_bytes
-from scheduler.core.request import RequestKind
+from scheduler.core.request import INFER
 
 if TYPE_CHECKING:
     from scheduler.core.engine import Engine
@@ -45,11 +45,11 @@ def _room_for(state: State, engine: Engine) -> int:
 def batch_of(lane: Lane, head: Pending, free: Amounts, most: int) -> list[Pending]:
     """The head, and as many of its followers as the free memory takes, `most` items in all."""
     batch, items = [head], head.request.items
-    if most == 1 or head.request.kind is not RequestKind.INFER:
+    if most == 1 or head.request.kind is not INFER:
         return batch
     for _, pending in lane.entries[1:]:
         more = items + pending.request.items
-        if pending.request.kind is not RequestKind.INFER or more > most:
+        if pending.request.kind is not INFER or more > most:
             break
         if not fits(running_bytes(lane.engines, more), free):
             break
@@ -68,7 +68,7 @@ def waits_until_ns(lane: Lane, batch: list[Pending], most: int, now: int) -> int
     if head.deadline_ns is not None:
         wait_ns = min(wait_ns, (head.deadline_ns - head.arrived_ns) // 2)
     until_ns = head.arrived_ns + wait_ns
-    if until_ns <= now or head.request.kind is not RequestKind.INFER:
+    if until_ns <= now or head.request.kind is not INFER:
         return None
     full = sum(pending.request.items for pending in batch) >= most
     if full or len(batch) < len(lane):

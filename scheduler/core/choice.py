@@ -21,14 +21,14 @@ from typing import TYPE_CHECKING
 
 from scheduler.core.amounts import Amounts, fits, larger, plus, shortage
 from scheduler.core.claim import to_come
-from scheduler.core.engine import Engine, EngineState
+from scheduler.core.engine import LOADING, READY, UNLOADED, Engine
 from scheduler.core.fit import least_bytes, least_resident, most_bytes
 from scheduler.core.model import SECOND_NS
 from scheduler.core.outlook import fit, usable_bytes
 from scheduler.core.policy import loss
 from scheduler.core.prospect import misses, until_next_ns
 from scheduler.core.punctuality import RUNS_TO_TRUST
-from scheduler.core.request import RequestKind
+from scheduler.core.request import INFER
 from scheduler.core.timers import TimerKind
 
 if TYPE_CHECKING:
@@ -78,7 +78,7 @@ class Choice:
         """Let those of several engines that are not in memory take forms that fit together."""
         found = fit(self.state).together([e.name for e in engines], items, present(engines))
         for engine, form in zip(engines, found or (), strict=False):
-            if engine.state is EngineState.UNLOADED:
+            if engine.state is UNLOADED:
                 engine.take(form)
 
     def least_bytes(self, engine: Engine, items: int) -> Amounts:
@@ -114,7 +114,7 @@ class Choice:
         head = None if who is None else who.pending
         if head is not None and head.deadline_ns is not None:
             left_ns = head.deadline_ns - self.now
-            runs = head.request.kind is RequestKind.INFER
+            runs = head.request.kind is INFER
             quick = [f for f in forms if _usual_ns(f, self.now, loads=True, runs=runs) <= left_ns]
             return quick or forms
         deadline_ns = engine.allowed_ns()
@@ -190,7 +190,7 @@ class Choice:
                 continue
             forms = self._forms_of(other, smallest=smallest)
             holds = least_resident(forms)
-            running = other.state is EngineState.READY and len(forms) == 1
+            running = other.state is READY and len(forms) == 1
             most = plus(holds, other.running_bytes(1)) if running else least_bytes(forms)
             resident, beyond = plus(resident, holds), larger(beyond, shortage(most, holds))
         return resident, beyond
@@ -217,7 +217,7 @@ def present(engines: Sequence[Engine]) -> dict[str, Figures]:
 
 
 def _is_here(engine: Engine) -> bool:
-    return engine.state in (EngineState.LOADING, EngineState.READY)
+    return engine.state in (LOADING, READY)
 
 
 def misfits(state: State, engines: tuple[Engine, ...], items: int) -> list[Engine]:

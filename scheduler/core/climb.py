@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scheduler.core.timers import TimerKind
+from scheduler.core.timers import AGEING, OVERDUE
 
 if TYPE_CHECKING:
     from scheduler.core.queue import Pending
@@ -19,9 +19,9 @@ def watch_climb(state: State, pending: Pending) -> None:
     ageing_ns = None if pending.aged else state.settings.ageing_ns
     max_wait_ns = pending.lane.max_wait_ns
     if not pending.overdue and (ageing_ns is None or max_wait_ns <= ageing_ns):
-        kind, wait_ns = TimerKind.OVERDUE, max_wait_ns
+        kind, wait_ns = OVERDUE, max_wait_ns
     elif ageing_ns is not None:
-        kind, wait_ns = TimerKind.AGEING, ageing_ns
+        kind, wait_ns = AGEING, ageing_ns
     else:
         return
     state.timers.set(kind, pending.request.id, pending.arrived_ns + max(wait_ns, 1))

@@ -39,11 +39,16 @@ class EngineState(str, Enum):
     UNLOADING = "unloading"
 
 
+UNLOADED, LOADING, READY, UNLOADING = EngineState
+"""By names of their own: Python 3.11 takes 0.2 us to look one up in its class, and a pass does so
+some dozen times for each engine."""
+
+
 TRANSITIONS: Mapping[EngineState, frozenset[EngineState]] = {
-    EngineState.UNLOADED: frozenset({EngineState.LOADING}),
-    EngineState.LOADING: frozenset({EngineState.READY, EngineState.UNLOADED}),
-    EngineState.READY: frozenset({EngineState.UNLOADING, EngineState.UNLOADED}),
-    EngineState.UNLOADING: frozenset({EngineState.UNLOADED}),
+    UNLOADED: frozenset({LOADING}),
+    LOADING: frozenset({READY, UNLOADED}),
+    READY: frozenset({UNLOADING, UNLOADED}),
+    UNLOADING: frozenset({UNLOADED}),
 }
 
 
@@ -99,7 +104,7 @@ class Engine:
         self.forms = tuple(Figures(form, trust) for form in spec.forms)
         self.figures = self.forms[0]
         self.has_choice = len(self.forms) > 1
-        self.state = EngineState.UNLOADED
+        self.state = UNLOADED
         self.instance = 0
         self.since_ns = 0
         self.used_ns = 0
@@ -127,7 +132,7 @@ class Engine:
     @property
     def is_ready(self) -> bool:
         """In memory, and not going."""
-        return self.state is EngineState.READY
+        return self.state is READY
 
     @property
     def sole_need(self) -> tuple[str, int, int] | None:
@@ -137,12 +142,12 @@ class Engine:
     @property
     def is_idle(self) -> bool:
         """In memory, and nobody has a lease on it."""
-        return self.state is EngineState.READY and self.run is None and self.hold is None
+        return self.state is READY and self.run is None and self.hold is None
 
     @property
     def in_memory(self) -> bool:
         """Takes memory: loading, ready or unloading."""
-        return self.state is not EngineState.UNLOADED
+        return self.state is not UNLOADED
 
     def is_pinned_in(self, mode: Mode | None) -> bool:
         """Whether it is pinned in that mode: by it, or by hand and not disabled by it."""
@@ -173,7 +178,7 @@ class Engine:
 
     def begin_load(self, now: int, *, ahead: bool) -> None:
         """Load the next instance; `ahead` when nobody has asked for it yet."""
-        self.enter(EngineState.LOADING, now)
+        self.enter(LOADING, now)
         self.instance += 1
         self.ref = EngineRef(self.name, self.instance)
         self.backoff_until_ns = None
@@ -199,7 +204,7 @@ class Engine:
 
     def take(self, figures: Figures) -> None:
         """Be of another form from the next load on. An engine in memory stays what it is."""
-        assert self.state is EngineState.UNLOADED, f"{self} is in memory"
+        assert self.state is UNLOADED, f"{self} is in memory"
         self.figures = figures
 
     @property

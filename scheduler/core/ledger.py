@@ -47,8 +47,8 @@ class PoolBook:
 
     def free_bytes(self) -> int:
         """What may be reserved now: min(budget - ledger, available - reserve)."""
-        room, machine = self.room_bytes(), self.machine_room_bytes()
-        return room if machine is None else min(room, machine)
+        most, machine = self.budget_bytes, self.machine_bytes
+        return (most if machine is None or most < machine else machine) - self.reserved_bytes
 
 
 class Ledger:
@@ -99,6 +99,13 @@ class Ledger:
         else:  # What is booked from now on is not in its figure, and comes on top of this.
             seen = book.reserved_bytes - on_its_way
             book.machine_bytes = said.available_bytes - book.reserve_bytes + seen
+
+    def has(self, amounts: Mapping[str, int]) -> bool:
+        """Whether so much may be reserved now. Nothing can be even where a pool is overdrawn."""
+        for pool, amount in amounts.items():
+            if amount > 0 and amount > self.pools[pool].free_bytes():
+                return False
+        return True
 
     def is_overdrawn(self) -> bool:
         """Whether some pool has more reserved than its budget, or the machine has not the rest."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from scheduler.core.amounts import shortage
 from scheduler.core.choice import Choice
 from scheduler.core.claim import Claimant, pin_claimant, to_come
-from scheduler.core.engine import Engine, EngineState
+from scheduler.core.engine import READY, UNLOADED, Engine
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.core.outlook import fit, never_alone
 from scheduler.core.prefetch import expect, is_wanted
@@ -34,7 +34,7 @@ class Loading:
         for engine in misplaced:
             self.change(engine, f"{engine.name} has to leave more room to others")
         for engine in self.state.pins.values():
-            if engine.state is not EngineState.UNLOADED or self.state.draining:
+            if engine.state is not UNLOADED or self.state.draining:
                 continue
             if engine.backing_off_ns(self.now) or never_alone(self.state, (engine,)):
                 continue
@@ -94,9 +94,9 @@ class Loading:
             return (ReasonCode.WAITS_FOR_TURN, "somebody before it comes into that place")
         rivals = self._rivals(absent, who.engines)
         for rival in rivals:
-            if rival.state is not EngineState.READY or self.room.is_needed(rival):
+            if rival.state is not READY or self.room.is_needed(rival):
                 self.room.is_claimed = True
-                what = "needed" if rival.state is EngineState.READY else rival.state.value
+                what = "needed" if rival.state is READY else rival.state.value
                 return (ReasonCode.WAITS_FOR_EXCLUSIVE, f"{rival.name} of its group is {what}")
         if any(engine.has_choice for engine in absent):
             who = self._in_their_forms(absent, who, items, rivals)

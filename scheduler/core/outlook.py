@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from scheduler.core.admission import excluded_by_pin
 from scheduler.core.amounts import plus, shortage, total
-from scheduler.core.engine import Engine, EngineState
+from scheduler.core.engine import LOADING, READY, UNLOADING, Engine
 from scheduler.core.fit import Fit, never_fits
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.core.units import never_units, with_units
@@ -133,7 +133,7 @@ def transient_bytes(state: State) -> dict[str, int]:
     for engine in state.engines.values():
         if engine.run is not None:
             parts.append(state.ledger.booked(("lease", engine.run.id)))
-        elif engine.state is EngineState.LOADING and not is_leaving(state, engine):
+        elif engine.state is LOADING and not is_leaving(state, engine):
             booked = state.ledger.booked(("engine", engine.name))
             parts.append(shortage(booked, engine.resident_bytes()))
     return total(parts)
@@ -148,7 +148,22 @@ def is_leaving(state: State, engine: Engine) -> bool:
     """Whether the mode sends it away as soon as it is idle, and its thread comes back."""
     if engine.disabled is None and engine.name not in state.leaving:
         return False
-    return engine.condemned is None and engine.state in {EngineState.READY, EngineState.LOADING}
+    return engine.condemned is None and engine.state in {READY, LOADING}
+
+
+def must_go(state: State, engine: Engine) -> Reason | None:
+    """Why the engine is to be unloaded whoever may want it, or None."""
+    if engine.condemned is not None:
+        return engine.condemned
+    if engine.removed:
+        return Reason(ReasonCode.MODEL_REMOVED, f"{engine.name} was removed")
+    if engine.disabled is not None:
+        return engine.disabled
+    if engine.name in state.leaving:
+        return state.leaving[engine.name]
+    if state.draining:
+        return Reason(ReasonCode.SHUTTING_DOWN, "the scheduler is shutting down")
+    return None
 
 
 def unloading_bytes(state: State) -> dict[str, int]:
@@ -156,5 +171,5 @@ def unloading_bytes(state: State) -> dict[str, int]:
     return total(
         state.ledger.booked(("engine", engine.name))
         for engine in state.engines.values()
-        if engine.state is EngineState.UNLOADING or is_leaving(state, engine)
+        if engine.state is UNLOADING or is_leaving(state, engine)
     )

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scheduler.core.engine import Engine, EngineState
+from scheduler.core.engine import UNLOADED, Engine
 from scheduler.core.outlook import never_alone
 from scheduler.core.prospect import misses, reload_ns, worth
 from scheduler.core.timers import TimerKind
@@ -25,7 +25,7 @@ WORTH_MORE = 2
 def expect(state: State, engine: Engine, now: int, not_before_ns: int = 0) -> None:
     """An engine is out of memory, or missed there: set the alarm for its next load."""
     due_ns = load_from_ns(state, engine, now)
-    if due_ns is None or engine.state is not EngineState.UNLOADED:
+    if due_ns is None or engine.state is not UNLOADED:
         return
     due_ns = max(due_ns, not_before_ns, now + 1)
     set_ns = state.timers.due_ns(TimerKind.PREFETCH, engine.name)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scheduler.core.engine import EngineState
+from scheduler.core.engine import LOADING, READY
 from scheduler.core.model import SECOND_NS
 from scheduler.core.policy import Candidate, loss
 
@@ -30,7 +30,7 @@ def load_ns(figures: Figures) -> int:
 
 def service_ns(engines: tuple[Engine, ...]) -> int:
     """How long until engines that are not in memory would have served one request."""
-    loads = [reload_ns(e) for e in engines if e.state is not EngineState.READY]
+    loads = [reload_ns(e) for e in engines if e.state is not READY]
     return max(loads, default=0) + engines[0].run_times.usual_ns()
 
 
@@ -39,7 +39,7 @@ def idle_from_ns(engine: Engine, now: int) -> int:
     run_ns = engine.run_times.usual_ns()
     if engine.run is not None:
         return max(now, engine.run.granted_ns + run_ns) + (run_ns if engine.next_run else 0)
-    if engine.state is EngineState.LOADING:
+    if engine.state is LOADING:
         return max(now, engine.since_ns + reload_ns(engine)) + run_ns
     return now
 

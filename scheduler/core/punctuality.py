@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scheduler.core.engine import Engine, EngineState
+from scheduler.core.engine import LOADING, UNLOADED, Engine
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.core.outlook import fit
 from scheduler.core.policy import rank
-from scheduler.core.request import RequestKind
+from scheduler.core.request import INFER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,7 +35,7 @@ def too_late(state: State, pending: Pending, now: int) -> Reason | None:
     load_ns, run_ns = _least_ns(state, pending, now)
     ready_ns = now + load_ns
     for engine in pending.lane.engines:
-        if engine.state is EngineState.LOADING:
+        if engine.state is LOADING:
             ready_ns = max(ready_ns, engine.since_ns + engine.load_times.fastest_ns(now))
     if ready_ns + run_ns <= pending.deadline_ns:
         return None
@@ -56,9 +56,9 @@ def too_late_from_ns(state: State, pending: Pending, now: int) -> int | None:
 
 def _least_ns(state: State, pending: Pending, now: int) -> tuple[int, int]:
     """How long the loads take that have not begun, and then the run; in the quickest form."""
-    runs = pending.request.kind is RequestKind.INFER
+    runs = pending.request.kind is INFER
     engine = pending.lane.engines[0]
-    if runs and engine.state is not EngineState.UNLOADED:
+    if runs and engine.state is not UNLOADED:
         return (0, _run_ns(engine.figures, pending, now))
     quickest = [_quickest(state, pending, absent, now) for absent in _absent(pending)]
     load_ns = max((figures.load_times.fastest_ns(now) for figures in quickest), default=0)
@@ -66,14 +66,14 @@ def _least_ns(state: State, pending: Pending, now: int) -> tuple[int, int]:
 
 
 def _absent(pending: Pending) -> Iterator[Engine]:
-    return (e for e in pending.lane.engines if e.state is EngineState.UNLOADED)
+    return (e for e in pending.lane.engines if e.state is UNLOADED)
 
 
 def _quickest(state: State, pending: Pending, engine: Engine, now: int) -> Figures:
     """Of the forms in which the engine can serve this that which loads and runs soonest."""
     if not engine.has_choice:
         return engine.figures
-    runs = pending.request.kind is RequestKind.INFER
+    runs = pending.request.kind is INFER
     forms = fit(state).possible(engine.name, pending.request.items) or engine.forms
     return min(
         forms,
@@ -100,7 +100,7 @@ def gives_way(pending: Pending) -> bool:
         return False
     return (
         follower.deadline_ns is not None
-        and follower.request.kind is RequestKind.INFER
+        and follower.request.kind is INFER
         and rank(follower) == rank(pending)
         and lane.engines[0].form.batch_max == 1
     )
@@ -110,11 +110,11 @@ def _grounds(state: State, pending: Pending, now: int) -> str:
     """What this is known from: how many were seen, and what they come to."""
     parts: list[str] = []
     for engine in pending.lane.engines:
-        absent = engine.state is EngineState.UNLOADED
+        absent = engine.state is UNLOADED
         figures = _quickest(state, pending, engine, now) if absent else engine.figures
-        if absent or engine.state is EngineState.LOADING:
+        if absent or engine.state is LOADING:
             parts += _told(f"load of {engine.name}", figures.load_times, now, 1)
-        if pending.request.kind is RequestKind.INFER:
+        if pending.request.kind is INFER:
             parts += _told("run", figures.run_times, now, RUNS_TO_TRUST)
     return ", ".join([*parts, "another waits behind it"] if gives_way(pending) else parts)
 

@@ -14,6 +14,8 @@ from bisect import bisect_left, insort
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Optional
 
+from scheduler.core.model import QueueKeep
+
 if TYPE_CHECKING:
     from scheduler.core.engine import Engine
     from scheduler.core.lease import Lease
@@ -67,9 +69,10 @@ class Pending:
 class Lane:
     """The requests for one target, in order.
 
-    `blocked` says what the first of them waits for. `only` is the one engine of a lane that is not
-    under a lease; `limit` and `max_wait_ns` are the least and the largest of its models'.
-    `judged_in` is the epoch in which its head was last found to fit at all.
+    `blocked` says what the first of them waits for. `only` is the one engine of a lane not under a
+    lease; `keeps_latest` says that of each stream only the newest waits; `limit` and `max_wait_ns`
+    are the least and the largest of its models'. `judged_in` is the epoch in which its head was
+    last found to fit at all.
     """
 
     __slots__ = (
@@ -78,6 +81,7 @@ class Lane:
         "engines",
         "entries",
         "judged_in",
+        "keeps_latest",
         "limit",
         "max_wait_ns",
         "only",
@@ -92,6 +96,7 @@ class Lane:
         self.only = engines[0] if len(engines) == 1 and parent is None else None
         self.limit = min(engine.spec.queue_limit for engine in engines)
         self.max_wait_ns = max(engine.spec.max_wait_ns for engine in engines)
+        self.keeps_latest = engines[0].spec.queue_keep is QueueKeep.LATEST
         self.entries: list[tuple[OrderKey, Pending]] = []
         self._priorities: dict[int, int] = {}
         self.judged_in = -1
@@ -152,13 +157,15 @@ class Queue:
         """Whether there is a lane to look at: somebody waits, and it is not set aside."""
         return bool(self._heads)
 
-    def lane(self, target: Target, engines: tuple[Engine, ...], parent: Lease | None) -> Lane:
-        """The lane of `target`, made when it is new."""
-        lane = self._lanes.get(target)
-        if lane is None:
-            lane = self._lanes[target] = Lane(target, engines, parent)
-            for model in target[0]:
-                self._by_model.setdefault(model, []).append(lane)
+    def find(self, target: Target) -> Lane | None:
+        """The lane of `target`, if there is one."""
+        return self._lanes.get(target)
+
+    def open(self, target: Target, engines: tuple[Engine, ...], parent: Lease | None) -> Lane:
+        """Make the lane of a new target."""
+        lane = self._lanes[target] = Lane(target, engines, parent)
+        for model in target[0]:
+            self._by_model.setdefault(model, []).append(lane)
         return lane
 
     def drop_lane(self, target: Target) -> None:

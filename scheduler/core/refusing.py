@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scheduler.core.engine import Engine, EngineState
+from scheduler.core.engine import READY, Engine
 from scheduler.core.prospect import candidate
 from scheduler.core.sparing import Sparing
 
@@ -51,7 +51,7 @@ class Refusing(Sparing):
         if need is None:
             return False
         pool, now, later = need
-        if engine.state is EngineState.READY:
+        if engine.state is READY:
             now = later = engine.figures.workspace_bytes[pool]
         if now <= self.free[pool]:
             return False

@@ -23,6 +23,10 @@ class RequestKind(str, Enum):
     """Have the engine out of memory; ends when it is unloaded."""
 
 
+INFER, HOLD, LOAD, UNLOAD = RequestKind
+"""By names of their own, as they are looked at all the time; see `engine`."""
+
+
 class Request(Value, frozen=True, kw_only=True):
     """What a caller asks for. Times are monotonic nanoseconds.
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from scheduler.core.climb import watch_climb
 from scheduler.core.outcome import ReasonCode
+from scheduler.core.outlook import must_go
 
 if TYPE_CHECKING:
     from scheduler.core.lease import Lease
@@ -28,7 +29,7 @@ def ran_out_of_memory(state: State, lease: Lease) -> None:
             f"{engine.figures.batch_limit} at a time now: declare a larger per_item"
         )
         state.alarm(engine.name, ReasonCode.BATCH_HALVED, text)
-    if len(lease.granted) > 1 and state.must_go(engine) is None:
+    if len(lease.granted) > 1 and must_go(state, engine) is None:
         for pending in lease.pending:
             _wait_again(state, pending)
         lease.pending = []

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from scheduler.core.amounts import larger, plus, shortage, sized, sizes, total
 from scheduler.core.claim import Claimant, Need
-from scheduler.core.engine import Engine, EngineState
+from scheduler.core.engine import LOADING, READY, Engine
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.core.outlook import is_leaving, unloading_bytes
 from scheduler.core.policy import loss
@@ -230,7 +230,7 @@ class Room(Refusing):
         soon = [
             self.candidate(engine, who.takes_ns)
             for engine in self.state.engines.values()
-            if engine.state in (EngineState.LOADING, EngineState.READY)
+            if engine.state in (LOADING, READY)
             and engine.hold is None
             and not engine.pinned
             and engine.condemned is None
@@ -247,7 +247,7 @@ class Room(Refusing):
         return [
             engine
             for engine in self.state.engines.values()
-            if engine.state is EngineState.READY and engine not in who.engines
+            if engine.state is READY and engine not in who.engines
         ]
 
     @staticmethod

@@ -47,20 +47,27 @@ class Scheduler:
         assert now >= self._now, f"time runs backwards: {now} after {self._now}"
         state = self._state
         state.decisions = []
+        is_settled = False
         if isinstance(event, RequestArrived):
             self._arrivals += 1
-            arrive(state, event.request, self._arrivals, now)
+            is_settled = arrive(state, event.request, self._arrivals, now)
         else:
             apply(event, state, now)
         self._now = now
+        self._look_again_ns = None
+        if not is_settled:
+            self._settle(event, now)
+        if state.switching_ns is not None:
+            announce(state, now)
+        return state.decisions
+
+    def _settle(self, event: Event, now: int) -> None:
+        state = self._state
         if state.timers.has_due(now):
             expire(state, now)
         self._look_again_ns = settle(state, now)
         if isinstance(event, RequestArrived):
             watch_wait(state, event.request.id, now)
-        if state.switching_ns is not None:
-            announce(state, now)
-        return state.decisions
 
     def next_timer(self) -> int | None:
         """When to send TimerFired (monotonic ns), or None while time alone changes nothing.

@@ -27,7 +27,7 @@ from scheduler.core.claim import (
     to_come,
 )
 from scheduler.core.decisions import UnloadEngine
-from scheduler.core.engine import Engine, EngineState
+from scheduler.core.engine import LOADING, READY, UNLOADED, UNLOADING, Engine
 from scheduler.core.following import followers, may_follow
 from scheduler.core.loading import Loading
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
@@ -35,7 +35,7 @@ from scheduler.core.outlook import never
 from scheduler.core.prefetch import expect
 from scheduler.core.punctuality import too_late, too_late_from_ns
 from scheduler.core.queue import AFTER_ALL
-from scheduler.core.request import RequestKind
+from scheduler.core.request import HOLD, INFER, LOAD, UNLOAD
 from scheduler.core.room import BEHIND, RUNNING, Blocked, Room, has_to_go
 from scheduler.core.running import follow
 from scheduler.core.train import train_of
@@ -103,7 +103,7 @@ class Settling:
         """
         engine = lane.only
         head = lane.entries[0][1]
-        if engine is None or head.request.kind is not RequestKind.INFER:
+        if engine is None or head.request.kind is not INFER:
             return False
         if head.deadline_ns is not None or head.request.items > 1:
             return False
@@ -111,7 +111,7 @@ class Settling:
             return False
         if engine.run is not None and engine.hold is None:
             return self._set_aside(lane)
-        at_rest = engine.state is EngineState.UNLOADED or (engine.is_idle and not engine.form.uses)
+        at_rest = engine.state is UNLOADED or (engine.is_idle and not engine.form.uses)
         if not at_rest or not self.room.is_as_hopeless(lane):
             return False
         lane.blocked = BEHIND
@@ -131,7 +131,7 @@ class Settling:
         if not self.state.policy.refuses_late:
             return
         late_ns = too_late_from_ns(self.state, head, self.now)
-        if late_ns is not None and head.request.kind is not RequestKind.UNLOAD:
+        if late_ns is not None and head.request.kind is not UNLOAD:
             self.room.wake(late_ns)
 
     # -- the first of one lane --------------------------------------------------------------
@@ -140,11 +140,11 @@ class Settling:
         """Look at the first of a lane. True when it no longer waits."""
         state, head = self.state, lane.head
         kind = head.request.kind
-        if kind is RequestKind.UNLOAD:
+        if kind is UNLOAD:
             return self._serve_unload(lane, head)
         if self._is_hopeless(lane, head):
             return True
-        if kind is RequestKind.LOAD and lane.engines[0].state is EngineState.READY:
+        if kind is LOAD and lane.engines[0].state is READY:
             state.finish(head, Outcome.COMPLETED)
             return True
         if lane.parent is not None:
@@ -170,7 +170,7 @@ class Settling:
     def _serve_unload(self, lane: Lane, head: Pending) -> bool:
         engine = lane.engines[0]
         engine.demand.forget()  # Nor is it to be loaded ahead again.
-        if engine.state is EngineState.UNLOADED:
+        if engine.state is UNLOADED:
             self.state.finish(head, Outcome.COMPLETED)
             return True
         self.room.stopped.add(engine.name)
@@ -208,10 +208,10 @@ class Settling:
             self._change(engine, head)
             blocked = (ReasonCode.WAITS_FOR_UNLOAD, f"{engine.name} takes another form first")
         for engine in lane.engines:
-            if engine.state is EngineState.UNLOADED:
+            if engine.state is UNLOADED:
                 absent.append(engine)
             blocked = self._engine_blocks(engine, head) or blocked
-        if head.request.kind is RequestKind.HOLD:
+        if head.request.kind is HOLD:
             blocked = blocked or self._wanted_before(lane)
         self.room.needed.update(engine.name for engine in lane.engines)
         if absent:
@@ -250,11 +250,11 @@ class Settling:
             return (ReasonCode.WAITS_FOR_ENGINE, f"{name} is held by lease {engine.hold.id}")
         if engine.run is not None:
             return RUNNING
-        if engine.state is EngineState.LOADING:
+        if engine.state is LOADING:
             steady = steady_bytes(engine, head.request.items)
             self.room.claim(shortage(steady, self.room.booked(engine)))
             return (ReasonCode.WAITS_FOR_LOAD, f"{name} is loading")
-        if engine.state is EngineState.UNLOADING:
+        if engine.state is UNLOADING:
             least = self.loading.choice.least_bytes(engine, head.request.items)
             self.room.claim(least or to_come([engine], head.request.items).later)
             return (ReasonCode.WAITS_FOR_UNLOAD, f"{name} is unloading first")
@@ -265,7 +265,7 @@ class Settling:
     def _start(self, lane: Lane, head: Pending) -> bool:
         """All engines are in memory and idle."""
         need = running_bytes(lane.engines, head.request.items)
-        runs = head.request.kind is RequestKind.INFER
+        runs = head.request.kind is INFER
         if runs and not self._take_units(lane, lane.engines[0]):
             self.room.claim(need)
             return False
@@ -326,5 +326,5 @@ class Settling:
         for pending in batch:
             self.state.stop_waiting(pending)
         self.state.grant(batch, amounts, self.now)
-        holds = batch[0].request.kind is RequestKind.HOLD
+        holds = batch[0].request.kind is HOLD
         self.room.take(amounts, {} if holds else amounts)

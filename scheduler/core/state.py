@@ -20,17 +20,27 @@ from scheduler.core.decisions import (
     RevokeLease,
     UnloadEngine,
 )
-from scheduler.core.engine import Engine, EngineState
+from scheduler.core.engine import READY, UNLOADED, UNLOADING, Engine
 from scheduler.core.lease import Lease
 from scheduler.core.ledger import Ledger
 from scheduler.core.outcome import Outcome, Reason, ReasonCode
+from scheduler.core.outlook import must_go
 from scheduler.core.policy import POLICIES
 from scheduler.core.prefetch import expect
 from scheduler.core.queue import Pending, Queue
-from scheduler.core.request import RequestKind
+from scheduler.core.request import HOLD, UNLOAD
 from scheduler.core.running import end_run, start_run
 from scheduler.core.thrash import Reloads, watch_reload
-from scheduler.core.timers import TimerKind, Timers
+from scheduler.core.timers import (
+    AGEING,
+    DEADLINE,
+    KEEP_ALIVE,
+    LEASE,
+    OVERDUE,
+    RUN,
+    TimerKind,
+    Timers,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -80,7 +90,7 @@ class State:
         del self.pending[request.id]
         timers = self.timers
         if pending.deadline_ns is not None:
-            timers.clear(TimerKind.DEADLINE, request.id)
+            timers.clear(DEADLINE, request.id)
         if pending.lease is None:
             self.stop_waiting(pending)
         else:
@@ -97,8 +107,8 @@ class State:
     def stop_waiting(self, pending: Pending) -> None:
         """Take a request out of the queue, with the alarms that make it climb there."""
         self.queue.remove(pending)
-        self.timers.clear(TimerKind.OVERDUE, pending.request.id)
-        self.timers.clear(TimerKind.AGEING, pending.request.id)
+        self.timers.clear(OVERDUE, pending.request.id)
+        self.timers.clear(AGEING, pending.request.id)
 
     def abandon(self, pending: Pending, outcome: Outcome, reason: Reason) -> None:
         """End a request whatever it is doing; work that nobody wants any more is called off."""
@@ -110,13 +120,13 @@ class State:
     def abandon_waiting(self, model: str, outcome: Outcome, reason: Reason) -> None:
         """End every waiting request that needs `model`, but not those that want it unloaded."""
         for pending in self._waiting_for(model):
-            if pending.request.kind is not RequestKind.UNLOAD:
+            if pending.request.kind is not UNLOAD:
                 self.finish(pending, outcome, reason)
 
     def end_unloads(self, model: str, outcome: Outcome, reason: Reason | None = None) -> None:
         """End every waiting request to unload `model`."""
         for pending in self._waiting_for(model):
-            if pending.request.kind is RequestKind.UNLOAD:
+            if pending.request.kind is UNLOAD:
                 self.finish(pending, outcome, reason)
 
     def _waiting_for(self, model: str) -> list[Pending]:
@@ -132,7 +142,7 @@ class State:
         first = batch[0]
         lane = first.lane
         lease_id = self.next_lease_id()
-        holds = first.request.kind is RequestKind.HOLD
+        holds = first.request.kind is HOLD
         ttl_ns = first.request.ttl_ns if holds else None
         lease = Lease(
             lease_id,
@@ -167,19 +177,19 @@ class State:
         for engine in lease.engines:
             engine.hold = lease
             engine.use()
-            self.timers.clear(TimerKind.KEEP_ALIVE, engine.name)
+            self.timers.clear(KEEP_ALIVE, engine.name)
         for pending in lease.pending:
             if pending.deadline_ns is not None:
-                self.timers.clear(TimerKind.DEADLINE, pending.request.id)
+                self.timers.clear(DEADLINE, pending.request.id)
         if lease.expires_ns is not None:
-            self.timers.set(TimerKind.LEASE, lease.id, lease.expires_ns)
+            self.timers.set(LEASE, lease.id, lease.expires_ns)
 
     def revoke(self, lease: Lease, reason: Reason) -> None:
         """Ask for a lease back; its callers, and who waits under it, have their answers now."""
         if lease.revoking is not None:
             return
         lease.revoking = reason
-        self.timers.clear(TimerKind.LEASE, lease.id)
+        self.timers.clear(LEASE, lease.id)
         self.decisions.append(RevokeLease(lease.id, reason))
         for pending in list(lease.pending):
             self.finish(pending, Outcome.PREEMPTED, reason)
@@ -189,7 +199,9 @@ class State:
         """End what still waits to run under a held lease that is over."""
         for engine in lease.engines if lease.holds else ():
             target = ((engine.name,), lease.id)
-            lane = self.queue.lane(target, (engine,), lease)
+            lane = self.queue.find(target)
+            if lane is None:
+                continue  # Nobody has ever run under it, or it was revoked before.
             for _, pending in list(lane.entries):
                 self.finish(pending, Outcome.PREEMPTED, reason)
             self.queue.drop_lane(target)
@@ -198,8 +210,8 @@ class State:
         """Give back what a lease took; its engines count as used until now."""
         del self.leases[lease.id]
         self.ledger.release(("lease", lease.id))
-        self.timers.clear(TimerKind.LEASE, lease.id)
-        self.timers.clear(TimerKind.RUN, lease.id)
+        self.timers.clear(LEASE, lease.id)
+        self.timers.clear(RUN, lease.id)
         for engine in lease.engines:
             if lease.holds:
                 engine.hold = None
@@ -220,7 +232,9 @@ class State:
         """Nobody waits for anything, so there is nothing to decide but for who comes next."""
         if self.queue or self.wanted or self.reviews or self.ledger.is_overdrawn():
             return False
-        are_placed = not self.pins or self.pins_seen_in == self.epoch
+        if not self.pins:
+            return True
+        are_placed = self.pins_seen_in == self.epoch
         return are_placed and all(pin.in_memory for pin in self.pins.values())
 
     # -- engines ----------------------------------------------------------------------------
@@ -244,7 +258,7 @@ class State:
         self.timers.clear(TimerKind.LOAD, engine.name)
         begun_ns = engine.since_ns
         engine.load_times.add(now - begun_ns, now)
-        engine.enter(EngineState.READY, now)
+        engine.enter(READY, now)
         engine.used_ns = now
         engine.fresh = True
         self.ledger.book(("engine", engine.name), engine.resident_bytes())
@@ -253,45 +267,31 @@ class State:
 
     def rest(self, engine: Engine, now: int) -> None:
         """An engine has become idle: unload it if it must go, else start its keep-alive."""
-        reason = self.must_go(engine)
+        reason = must_go(self, engine)
         if reason is not None:
             self.unload(engine, reason, now)
         elif engine.spec.keep_alive_ns is not None and not engine.pinned:
-            self.timers.set(TimerKind.KEEP_ALIVE, engine.name, now + engine.spec.keep_alive_ns)
+            self.timers.set(KEEP_ALIVE, engine.name, now + engine.spec.keep_alive_ns)
         review_later(self, engine, now)
-
-    def must_go(self, engine: Engine) -> Reason | None:
-        """Why the engine is to be unloaded whoever may want it, or None."""
-        if engine.condemned is not None:
-            return engine.condemned
-        if engine.removed:
-            return Reason(ReasonCode.MODEL_REMOVED, f"{engine.name} was removed")
-        if engine.disabled is not None:
-            return engine.disabled
-        if engine.name in self.leaving:
-            return self.leaving[engine.name]
-        if self.draining:
-            return Reason(ReasonCode.SHUTTING_DOWN, "the scheduler is shutting down")
-        return None
 
     def unload(self, engine: Engine, reason: Reason, now: int) -> None:
         """Decide the unload of an idle engine; its bytes stay booked until it is reported."""
         assert engine.is_idle, f"{engine!r} is in use"
-        engine.enter(EngineState.UNLOADING, now)
-        self.timers.clear(TimerKind.KEEP_ALIVE, engine.name)
+        engine.enter(UNLOADING, now)
+        self.timers.clear(KEEP_ALIVE, engine.name)
         engine.evicted_ns = now if reason.code is ReasonCode.MAKE_ROOM else None
         self.decisions.append(UnloadEngine(engine.name, engine.instance, reason))
 
     def gone(self, engine: Engine, now: int) -> None:
         """The engine is out of memory: release its booking, forget it if it was removed."""
-        engine.enter(EngineState.UNLOADED, now)
+        engine.enter(UNLOADED, now)
         engine.condemned = None
         self.leaving.pop(engine.name, None)
         self.end_unloads(engine.name, Outcome.COMPLETED)
         self.ledger.release(("engine", engine.name))
         if engine.pinned and engine.has_choice:
             self.reconsider()
-        for kind in (TimerKind.LOAD, TimerKind.KEEP_ALIVE, TimerKind.FORM):
+        for kind in (TimerKind.LOAD, KEEP_ALIVE, TimerKind.FORM):
             self.timers.clear(kind, engine.name)
         if engine.removed:
             self.forget(engine)
@@ -305,7 +305,7 @@ class State:
             self.pins[engine.name] = engine
         else:
             self.pins.pop(engine.name, None)
-        self.timers.clear(TimerKind.KEEP_ALIVE, engine.name)
+        self.timers.clear(KEEP_ALIVE, engine.name)
         self.reconsider()
 
     def forget(self, engine: Engine) -> None:

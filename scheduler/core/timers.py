@@ -24,6 +24,11 @@ class TimerKind(str, Enum):
     DRAIN = "drain"
 
 
+DEADLINE, OVERDUE, AGEING, LEASE, RUN = list(TimerKind)[:5]
+KEEP_ALIVE = TimerKind.KEEP_ALIVE
+"""Those that each request sets or clears, by names of their own; see `engine`."""
+
+
 TimerKey = tuple[TimerKind, Union[int, str]]
 
 

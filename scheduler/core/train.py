@@ -11,7 +11,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler.core.queue import AFTER_ALL
-from scheduler.core.request import RequestKind
+from scheduler.core.request import INFER
 
 if TYPE_CHECKING:
     from scheduler.core.engine import Engine
@@ -50,7 +50,7 @@ def train_of(state: State, lane: Lane, now: int) -> list[Pending]:
 
 def may_go(pending: Pending) -> bool:
     """A load, a lease or an unload is no run; how long several items take nobody knows."""
-    return pending.request.kind is RequestKind.INFER and pending.request.items == 1
+    return pending.request.kind is INFER and pending.request.items == 1
 
 
 def first_of_others(state: State, lane: Lane, engine: Engine) -> OrderKey:

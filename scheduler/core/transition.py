@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from scheduler.core.amounts import Amounts, larger, plus, shortage, sizes, total
 from scheduler.core.claim import Claimant, Need
 from scheduler.core.decisions import SwitchMode
-from scheduler.core.engine import Engine, EngineState
+from scheduler.core.engine import LOADING, UNLOADED, UNLOADING, Engine
 from scheduler.core.outlook import fit
 from scheduler.core.prospect import service_ns
 
@@ -51,9 +51,9 @@ class Transition:
 def plan(state: State, room: Room, now: int) -> Transition:
     """Plan the switch to the mode that is in force by now; nothing has been unloaded for it yet."""
     coming = [pin for pin in state.pins.values() if not pin.is_ready]
-    absent = [pin for pin in coming if pin.state is not EngineState.LOADING]
+    absent = [pin for pin in coming if pin.state is not LOADING]
     for pin in absent:
-        if pin.state is EngineState.UNLOADED:
+        if pin.state is UNLOADED:
             pin.take(fit(state).pinned[pin.name])
     who = _claimant(state, absent, now)
     victims: tuple[Engine, ...] = ()
@@ -71,7 +71,7 @@ def plan(state: State, room: Room, now: int) -> Transition:
         victims = chosen or ()
     disabled = [e for e in state.engines.values() if e.disabled and e.in_memory]
     leaving = sorted([*disabled, *victims], key=lambda e: (e.hold is not None, e.run is not None))
-    bound.unload(leaving, [e for e in state.engines.values() if e.state is EngineState.UNLOADING])
+    bound.unload(leaving, [e for e in state.engines.values() if e.state is UNLOADING])
     bound.load(coming, now)
     return Transition(
         who,
@@ -136,7 +136,7 @@ class Bound:
                 limit_ns = engine.spec.run_timeout_ns
                 runs = 1 if engine.next_run is None else 2
                 waits_ns.append(runs * self._most("a run", engine, engine.run_times, limit_ns))
-            if engine.state is EngineState.LOADING:
+            if engine.state is LOADING:
                 waits_ns.append(self._load_ns(engine))
         self.known_ns += max(waits_ns)
         for engine in (*leaving, *on_their_way):

@@ -142,8 +142,7 @@ class Wire(aiomqtt.Client):
         try:
             paho.loop_write()
         except Exception as error:  # noqa: BLE001 - as aiomqtt: the connection is broken
-            if not self._disconnected.done():
-                self._disconnected.set_exception(error)
+            _fail(self._disconnected, error)
             return
         sock = paho.socket()
         if sock is not None and paho.want_write():
@@ -157,15 +156,14 @@ class Wire(aiomqtt.Client):
         except BaseException as error:
             if isinstance(error, (aiomqtt.MqttError, OSError)):  # else paho's thread still has it
                 self._client._sock_close()  # noqa: SLF001 - aiomqtt leaves it open
-            if not self._connected.done():  # what is still to be heard of it is of no interest
-                self._connected.set_exception(aiomqtt.MqttError(str(error)))
-            _ask(self._connected)
+            # What is still to be heard of it is of no interest.
+            _fail(self._connected, aiomqtt.MqttError(str(error)))
             raise
 
     def _lost_while_connecting(self, lost: asyncio.Future[None]) -> None:
         """Aiomqtt itself would wait for an answer until its time is up."""
-        if not self._connected.done():
-            self._connected.set_exception(aiomqtt.MqttError(str(lost.exception() or TURNED_AWAY)))
+        error = None if lost.cancelled() else lost.exception()
+        _fail(self._connected, aiomqtt.MqttError(str(error or TURNED_AWAY)))
 
     async def listen(self, filters: tuple[str, ...]) -> None:
         """Subscribe at QoS 1, with the retain flag as it was published.
@@ -211,7 +209,7 @@ class Wire(aiomqtt.Client):
             await self.__aexit__(None, None, None)
         finally:
             self._client._sock_close()  # noqa: SLF001 - aiomqtt leaves it open after some errors
-            _ask(self._disconnected)
+            _hear(self._disconnected)
 
     def _take_publish(self) -> MQTTErrorCode:
         """Hand over the packet that was just read, and acknowledge it unless it has a receipt."""
@@ -276,7 +274,7 @@ class Wire(aiomqtt.Client):
         properties: Properties | None = None,
     ) -> None:
         if not self._connected.done():
-            self._connected.set_exception(aiomqtt.MqttError(TURNED_AWAY))
+            _fail(self._connected, aiomqtt.MqttError(TURNED_AWAY))
         elif not self._connected.cancelled():
             super()._on_disconnect(client, userdata, flags, reason_code, properties)
 
@@ -291,7 +289,14 @@ class Wire(aiomqtt.Client):
         self._published(mid, reason_code.value)
 
 
-def _ask(future: asyncio.Future[None]) -> None:
+def _fail(future: asyncio.Future[None], error: Exception) -> None:
+    """Tell whoever waits, if it is open. Aiomqtt makes new ones, for which nobody may wait."""
+    if not future.done():
+        future.set_exception(error)
+    _hear(future)
+
+
+def _hear(future: asyncio.Future[None]) -> None:
     """Asyncio complains of an exception that nobody has asked for."""
     if future.done() and not future.cancelled():
         future.exception()

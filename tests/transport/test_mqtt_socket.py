@@ -228,3 +228,15 @@ async def test_nothing_is_left_of_a_connection_that_was_cancelled_on_its_way(wir
     del a_wire, connecting
     gc.collect()
     assert told == []
+
+
+async def test_nothing_is_left_of_a_connection_that_is_lost_after_it_was_closed(wire):
+    """Once closed, aiomqtt has a new future for the next time, for which nobody waits."""
+    told = []
+    asyncio.get_running_loop().set_exception_handler(lambda _, context: told.append(context))
+    a_wire = wire()
+    a_wire._on_disconnect(a_wire._client, None, None, ReasonCode(PacketTypes.DISCONNECT))
+    assert a_wire._connected.done()
+    del a_wire
+    gc.collect()
+    assert told == []

@@ -51,10 +51,10 @@ class RotaClient:
 
     It comes back by itself when the connection, the broker or the node was away, and asks again
     what is open under the same id, which the node answers once. At most `in_flight` requests are
-    under way, further ones wait for their turn. Every method raises the classes that `Runtime`
-    does; `DeadlineMissed` also when there is no answer for `patience` seconds where no deadline was
-    given. To be entered it tries for `connect` seconds to reach the broker, with 0 once. It needs
-    asyncio.
+    under way, further ones wait for their turn. A task that is cancelled has the node cancel
+    its request. Every method raises the classes that `Runtime` does; `DeadlineMissed` also when
+    there is no answer for `patience` seconds where no deadline was given. To be entered it tries
+    for `connect` seconds to reach the broker, with 0 once. It needs asyncio.
 
     With `frames`, what is large passes through shared memory where the node allows that and runs on
     the same machine as the same user; `frames_fault` says what keeps it from doing so.

@@ -5,7 +5,8 @@
      └── its future ◄── take ─┘  by correlation data, all on one response topic
 
 A question stays until its answer is here or nobody waits any more. When the connection, or the
-node, has been away, what is open is sent again under the same id, which the node answers once.
+node, has been away, what is open is sent again under the same id, which the node answers once. The
+node is told of a request that nobody waits for any more, before its deadline, or without one.
 """
 
 from __future__ import annotations
@@ -21,9 +22,12 @@ import anyio
 from scheduler.client.question import OnNotice, Question
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.errors import DeadlineMissed, RequestError, ShuttingDown
+from scheduler.transport.answer import to_bytes
 from scheduler.transport.connection import Connection
 from scheduler.transport.link import Link
+from scheduler.transport.message import Message
 from scheduler.transport.outbox import REFUSED
+from scheduler.transport.payload import JSON
 from scheduler.transport.presence import read_status
 from scheduler.transport.refusal import Refusal, RefusalCode, too_large
 from scheduler.transport.replies import ENVELOPE_BYTES
@@ -31,7 +35,6 @@ from scheduler.transport.topics import Topics
 
 if TYPE_CHECKING:
     from scheduler.runtime.clock import Clock
-    from scheduler.transport.message import Message
 
 GRACE_S = 0.05
 """How long after a deadline the node's own word on it is waited for: it says more than ours."""
@@ -243,6 +246,11 @@ class Exchange:
         try:
             self._send(question)
             answer = await question.answer
+        except asyncio.CancelledError:
+            if question.answer.cancelled():  # otherwise the answer was here first
+                self._call_off(question)
+            raise
+        else:
             if keep_watch is not None:
                 self._watchers[key] = keep_watch
             return answer
@@ -254,9 +262,25 @@ class Exchange:
         """Nothing more is to come to the question that `message` answered."""
         self._watchers.pop(message.correlation or b"", None)
 
+    def _call_off(self, question: Question) -> None:
+        """Have the node do no more for a request; its word on that is not waited for."""
+        address = self._topics.read(question.topic)
+        if address is None or address.kind != "infer":
+            return
+        order = Message(
+            topic=self._topics.control("cancel"),
+            payload=to_bytes({"request_id": question.id}),
+            qos=question.qos,
+            content_type=JSON,
+            response_topic=self.response_topic,
+        )
+        self._connection.send(order)
+
     def _give_up(self, question: Question, wait_s: float) -> None:
         reason = Reason(ReasonCode.DEADLINE_PASSED, f"no answer in {wait_s:.3g} s; {self._why()}")
         question.fail(DeadlineMissed(reason))
+        if question.ends_ns is None:
+            self._call_off(question)
 
     def _why(self) -> str:
         """What keeps answers away, as far as can be told from here."""

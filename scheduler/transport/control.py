@@ -9,12 +9,18 @@
     drain                       `{"limit_s": 5}`: stop taking requests, let running ones end
     dump                        the last steps of the scheduler, as lines of a trace
     status                      the whole state
+    cancel                      `{"request_id": "7"}`: nobody waits for this request any more. It is
+                                answered `cancelled`, the order `{"cancelled": true}`. False
+                                means that it is answered already, was handed over to another node
+                                of the fleet, which does it, or has not come yet: then it will be
+                                answered `cancelled` when it does. Only a request with the order's
+                                own response topic is found (none, where the order has none)
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from scheduler.config.mode import NO_MODE
@@ -22,6 +28,7 @@ from scheduler.config.units import quoted
 from scheduler.sink.plain import Plain
 from scheduler.transport.answer import Answer
 from scheduler.transport.refusal import bad_request
+from scheduler.transport.topics import read_id
 
 if TYPE_CHECKING:
     from scheduler.runtime.runtime import Runtime
@@ -34,11 +41,21 @@ OWN_PRIORITY = "default"
 
 
 class Control:
-    """The verbs of `control`. A dump is what `flight` has recorded."""
+    """The verbs of `control`. A dump is what `flight` has recorded.
 
-    def __init__(self, runtime: Runtime, flight: FlightRecorder) -> None:
+    `cancel` calls off the request with an id and a response topic, and returns whether it was open.
+    """
+
+    def __init__(
+        self,
+        runtime: Runtime,
+        flight: FlightRecorder,
+        *,
+        cancel: Callable[[str, str | None], bool],
+    ) -> None:
         self._runtime = runtime
         self._flight = flight
+        self._call_off = cancel
 
     @property
     def verbs(self) -> Mapping[str, Carry]:
@@ -53,6 +70,7 @@ class Control:
             "drain": self._drain,
             "dump": self._dump,
             "status": self._status,
+            "cancel": self._cancel,
         }
 
     async def _load(self, order: Order) -> Mapping[str, Any]:
@@ -108,6 +126,12 @@ class Control:
         order.only()
         told: Mapping[str, Any] = Plain().value(self._runtime.snapshot())
         return told
+
+    async def _cancel(self, order: Order) -> Mapping[str, Any]:
+        order.only("request_id")
+        request_id = read_id(order.text("request_id"), "request_id")
+        topic = order.reply.topic if order.reply.is_asked_for else None
+        return {"cancelled": self._call_off(request_id, topic)}
 
 
 def _is_seconds(value: Any) -> bool:

@@ -6,6 +6,8 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+import anyio
+
 from scheduler.runtime.call import FormUsed
 from scheduler.transport.message import Message
 from scheduler.transport.refusal import Refusal, RefusalCode
@@ -28,6 +30,15 @@ class Work:
     held_bytes: int
     key: object = field(default=None)
     form: FormUsed = field(default_factory=FormUsed)
+    scope: anyio.CancelScope | None = None
+    """What is done for it, while it is in hand."""
+    is_called_off: bool = False
+
+    def call_off(self) -> None:
+        """Nobody wants it any more; it has its answer."""
+        self.is_called_off = True
+        if self.scope is not None:
+            self.scope.cancel()
 
     def rest_ns(self, now_ns: int) -> int | None:
         """What is left until its deadline; None where it has none of its own."""
@@ -125,6 +136,14 @@ class Inbox:
         kept = deque(work for work in self._waiting if not takes(work))
         self._bytes -= sum(w.held_bytes for w in self._waiting) - sum(w.held_bytes for w in kept)
         self._waiting = kept
+
+    def take_out(self, work: Work) -> bool:
+        """Let go of a request if it waits; the caller answers it. Whether it has waited."""
+        if work not in self._waiting:
+            return False
+        self._waiting.remove(work)
+        self._bytes -= work.held_bytes
+        return True
 
     def empty(self) -> list[Work]:
         """Take out all that waits; the caller answers it."""

@@ -100,7 +100,7 @@ class MqttTransport:
             clock=clock,
         )
         request_replies = self._replies(config, self.requests, "")
-        control = Control(runtime, flight)
+        control = Control(runtime, flight, cancel=self._cancel)
         self._open_desks(config, leases, control, request_replies, clock)
         self.fleet = self._join(config, f"{node}-{self.session}", link, leases, clock)
         self._board = Board(
@@ -215,6 +215,9 @@ class MqttTransport:
     def _desks(self) -> tuple[RequestDesk, ...]:
         fleet = () if self.fleet is None else (self.fleet.desk,)
         return (self.request_desk, *fleet)
+
+    def _cancel(self, request_id: str, response_topic: str | None) -> bool:
+        return any(desk.cancel(request_id, response_topic) for desk in self._desks)
 
     async def _say_goodbye(self) -> None:
         self.request_desk.close()

@@ -22,13 +22,16 @@ REPLIES_MAX = 8
 
 
 class Seen:
-    """One request: what it said, who wants its answer, and the answer once there is one."""
+    """One request: what it said, who wants its answer, and the answer once there is one.
+
+    `digest` is None for one that was called off before it came.
+    """
 
     __slots__ = ("answer", "digest", "replies", "since_ns")
 
-    def __init__(self, digest: int, reply: Reply, since_ns: int) -> None:
+    def __init__(self, digest: int | None, since_ns: int, *replies: Reply) -> None:
         self.digest = digest
-        self.replies = [reply]
+        self.replies = [*replies]
         self.since_ns = since_ns
         self.answer: Answer | None = None
 
@@ -78,6 +81,8 @@ class Remembered:
         seen = self._seen.get(key)
         if seen is None:
             return None
+        if seen.digest is None:
+            return seen
         if seen.digest != digest:
             raise Refusal(
                 RefusalCode.ID_CONFLICT,
@@ -90,9 +95,16 @@ class Remembered:
 
     def add(self, key: Hashable, digest: int, reply: Reply, now_ns: int) -> Seen:
         """Remember a request that is taken on."""
-        seen = self._seen[key] = Seen(digest, reply, now_ns)
+        seen = self._seen[key] = Seen(digest, now_ns, reply)
         self._forget_old(now_ns)
         return seen
+
+    def call_off(self, key: Hashable, answer: Answer, now_ns: int) -> None:
+        """Have a request that has not come yet find `answer`, whatever it will say."""
+        if key not in self._seen:
+            self._seen[key] = Seen(None, now_ns)
+            self.answered(key, answer)
+            self._forget_old(now_ns)
 
     def answered(self, key: Hashable, answer: Answer) -> list[Reply]:
         """Keep the answer of a request; returns all who wait for it, none if it is forgotten."""

@@ -48,6 +48,8 @@ engines."""
 PARTS_MAX = 1000
 """A result of more parts than this is not encoded in the event loop."""
 
+CALLED_OFF = (ReasonCode.CALLER_CANCELLED, "whoever asked has called it off")
+
 STOPPING = (ReasonCode.SHUTTING_DOWN, "the node stops")
 
 
@@ -92,6 +94,8 @@ class RequestDesk(Desk):
             drop=self._drop,
         )
         self.remembered = Remembered()
+        self._open: dict[Hashable, Work] = {}
+        """What is not answered yet, by its key."""
         self._runtime = runtime
         self._max_bytes = config.max_request
         self._now_ns = clock.now_ns
@@ -121,9 +125,32 @@ class RequestDesk(Desk):
         rest = replace(rest, receipt=replies[0].receipt)
         if not self._hands_over(rest, is_refused=is_refused):
             return False
+        self._close(work)
         if work.key is not None:
             self.remembered.forget(work.key)
         return True
+
+    def cancel(self, request_id: str, response_topic: str | None) -> bool:
+        """Answer an open request as `cancelled` and do no more for it; whether there is one.
+
+        Orders pass requests on their way here: one that is not known finds that answer when it
+        comes.
+        """
+        key = (request_id, response_topic)
+        refusal = Refusal(*CALLED_OFF, outcome=Outcome.CANCELLED)
+        work = self._open.get(key)
+        if work is None:
+            answer = encode_refusal(refusal, answer_id=request_id)
+            self.remembered.call_off(key, answer, self._now_ns())
+            return False
+        self.inbox.take_out(work)
+        self._answer(work, refusal)
+        work.call_off()
+        return True
+
+    def _close(self, work: Work) -> None:
+        if self._open.get(work.key) is work:
+            del self._open[work.key]
 
     def close(self) -> None:
         """Answer what waits for a hand; what is in hand answers as it is cancelled."""
@@ -170,6 +197,7 @@ class RequestDesk(Desk):
         self.inbox.put(work, now_ns)
         if key is not None:
             self.remembered.add(key, digest, reply, now_ns)
+            self._open[key] = work
 
     def _fetch(self, work: Work, now_ns: int) -> None:
         """Copy out at once what lies in shared memory: whoever laid it there may use it again."""
@@ -187,11 +215,14 @@ class RequestDesk(Desk):
     async def _handle(self, work: Work) -> None:
         answer: Answer | Refusal = refusal_of(Refusal(ReasonCode.SHUTTING_DOWN, "the node stops"))
         try:
-            answer = await self._serve(work)
+            with anyio.CancelScope() as work.scope:
+                if not work.is_called_off:
+                    answer = await self._serve(work)
         except Exception as error:  # noqa: BLE001 - whatever it is, who asked gets an answer
             answer = refusal_of(error)
         finally:
-            self._answer(work, answer)
+            if not work.is_called_off:
+                self._answer(work, answer)
             self.inbox.done(work, self._now_ns())
 
     async def _serve(self, work: Work) -> Answer:
@@ -253,6 +284,7 @@ class RequestDesk(Desk):
         is_for_others = isinstance(told, Refusal) and told.code in ELSEWHERE
         if is_for_others and self._pass_on(work, is_refused=True):
             return
+        self._close(work)
         replies = [work.reply]
         if isinstance(told, Refusal):
             answer = encode_refusal(told, answer_id=work.reply.id)
@@ -282,7 +314,7 @@ def _key(message: Message, address: Address, terms: Terms) -> Hashable:
 
 
 def _is_final(refusal: Refusal) -> bool:
-    return refusal.outcome is Outcome.FAILED or refusal.code in FOR_GOOD
+    return refusal.outcome in {Outcome.FAILED, Outcome.CANCELLED} or refusal.code in FOR_GOOD
 
 
 def _is_small(result: Any) -> bool:

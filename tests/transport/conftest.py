@@ -143,6 +143,7 @@ class Script:
         self.runs = []
         self.loads = 0
         self.unloads = 0
+        self.cancels = 0
         self.answer = lambda payload: payload
         self._open = threading.Event()
         self._open.set()
@@ -164,6 +165,9 @@ class Script:
                 script.runs.extend(batch)
                 assert script._open.wait(LIMIT_S), "nobody opened the gate"
                 return [script.answer(payload) for payload in batch]
+
+            def cancel(self):
+                script.cancels += 1
 
             def unload(self):
                 script.unloads += 1

@@ -16,6 +16,14 @@ SAYS = {
     "04_from_yaml.py": ["detector answered", "segmenter answered"],
     "07_variants.py": ["detector answered as fp16", "detector answered as int8"],
     "06_fleet.py": ["120 of 120 answered, one node was killed:", "n2 answered", "n3 answered"],
+    "08_client.py": [
+        "the node has faces, slam",
+        "faces answered; frames: through shared memory",
+        "refused as deadline_",
+        "slam answered three times under a lease",
+        "faces is unloaded",
+        "faces is ready",
+    ],
 }
 
 

@@ -53,7 +53,7 @@ class Refusing(Sparing):
         pool, now, later = need
         if engine.state is READY:
             now = later = engine.figures.workspace_bytes[pool]
-        if now <= self.free[pool]:
+        if now <= max(self.free[pool], 0):  # Wanting nothing fits even an overdrawn pool.
             return False
         if self.is_making:
             return True

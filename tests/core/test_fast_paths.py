@@ -261,3 +261,22 @@ def test_a_patient_one_behind_an_impatient_one_still_claims_what_comes_back(make
     assert world.ask("third") == []
     world.quiesce()
     world.check_rest("third")
+
+
+def test_a_run_that_needs_no_memory_waits_for_nobody_who_makes_room_in_an_overdrawn_pool(
+    make_world,
+):
+    world = make_world(1000)
+    world.model("runs", 300, pinned=True)
+    world.loaded("runs")
+    world.model("old", 400)
+    world.ask("old")
+    world.loaded("old")
+    world.model("first", 300, priority=60, max_wait_ns=0)
+    world.ask("runs")
+    world.ask("runs")
+    world.tell(BudgetChanged("unified", 650))
+    assert world.ask("first") == []  # `old` is to go for it, and still runs
+    assert world.ended(2) == ["finish 2 completed", "run runs for 3"]
+    world.quiesce()
+    world.check_rest("first")

@@ -17,6 +17,7 @@ def check(state: State) -> None:
     what was decided cannot. Whoever watches a whole run can tell the two apart, see the tests.
     """
     state.ledger.check()
+    state.queue.check()
     _check_engines(state)
     _check_groups(state)
     _check_leases(state)

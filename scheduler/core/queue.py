@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 OrderKey = tuple[int, int, int, int]
 BEFORE_ALL: OrderKey = (-(2**63), 0, 0, 0)
 AFTER_ALL: OrderKey = (2**63, 0, 0, 0)
+NOBODY = -(2**63)
+"""Less than any priority."""
 Target = tuple[tuple[str, ...], Optional[int]]
 
 
@@ -141,16 +143,18 @@ class Lane:
 class Queue:
     """All lanes that have somebody waiting, sorted by the key of their first.
 
-    `aside` are those lanes set aside, by the name of the one engine that each is for.
+    `aside` are those lanes set aside, by the name of the one engine that each is for. `customers`
+    are the models that are waited for alone, with the priority of the first who does.
     """
 
-    __slots__ = ("_by_model", "_heads", "_lanes", "aside", "payload_bytes")
+    __slots__ = ("_by_model", "_heads", "_lanes", "aside", "customers", "payload_bytes")
 
     def __init__(self) -> None:
         self._lanes: dict[Target, Lane] = {}
         self._by_model: dict[str, list[Lane]] = {}
         self._heads: list[tuple[OrderKey, Lane]] = []
         self.aside: dict[str, Lane] = {}
+        self.customers: dict[str, int] = {}
         self.payload_bytes = 0
 
     def __bool__(self) -> bool:
@@ -222,13 +226,27 @@ class Queue:
         entries = [entry for lane in self._lanes.values() for entry in lane.entries]
         return iter([pending for _, pending in sorted(entries)])
 
+    def check(self) -> None:
+        """Assert that what is kept beside the lanes agrees with them."""
+        lanes = [lane for lane in self._lanes.values() if lane.only is not None and lane.entries]
+        first = {lane.engines[0].name: lane.head.priority for lane in lanes}
+        assert self.customers == first, f"{self.customers} != {first}"
+
     def _moved(self, lane: Lane, old_head: OrderKey | None) -> None:
         new_head = lane.entries[0][0] if lane.entries else None
         if new_head == old_head:
             return
+        if lane.only is not None:
+            self._note_customer(lane, lane.only.name)
         if lane.only is not None and self.aside.get(lane.only.name) is lane:
             del self.aside[lane.only.name]
         elif old_head is not None:
             del self._heads[bisect_left(self._heads, (old_head,))]
         if new_head is not None:
             insort(self._heads, (new_head, lane))
+
+    def _note_customer(self, lane: Lane, model: str) -> None:
+        if lane.entries:
+            self.customers[model] = lane.entries[0][1].priority
+        else:
+            del self.customers[model]

@@ -16,6 +16,7 @@ from scheduler.core.outlook import is_leaving, unloading_bytes
 from scheduler.core.policy import loss
 from scheduler.core.prefetch import is_worth
 from scheduler.core.prospect import idle_from_ns, service_ns
+from scheduler.core.queue import NOBODY
 from scheduler.core.refusing import Refusing
 
 if TYPE_CHECKING:
@@ -181,7 +182,8 @@ class Room(Refusing):
         """A sufficient set: of engines idle in time if that is enough, else of others too."""
         witness = self.state.witness
         rest = shortage(deficits, total(self.booked(rival) for rival in rivals))
-        looked_at = [(e, self.spares(e, who, rivals)) for e in self._ready_beside(who)]
+        ready = self._looked_at(who, self._ready_beside(who))
+        looked_at = [(engine, self.spares(engine, who, rivals)) for engine in ready]
         before = -1
         for reach in self._reaches(who):
             found = {e.name: e for e, rule in looked_at if rule is None and reach(e)}
@@ -249,6 +251,20 @@ class Room(Refusing):
             for engine in self.state.engines.values()
             if engine.state is READY and engine not in who.engines
         ]
+
+    def _looked_at(self, who: Claimant, ready: list[Engine]) -> list[Engine]:
+        """Of these, all but those whose customers the claimant lets be served first.
+
+        Where many wait that is most of them, so they are told apart quickly, see `_has_customers`.
+        A witness is told of the rule that comes first, so then all are looked at.
+        """
+        if self.now >= who.patient_ns or self.state.witness is not None:
+            return ready
+        customers, rank = self.state.queue.customers, who.rank
+        others = [engine for engine in ready if customers.get(engine.name, NOBODY) < rank]
+        if len(others) < len(ready):
+            self.wake(who.patient_ns)
+        return others
 
     @staticmethod
     def _tell_spared(

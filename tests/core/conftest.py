@@ -40,6 +40,7 @@ from scheduler.core.mode import Mode
 from scheduler.core.model import Form, ModelSpec, PoolFootprint, in_form
 from scheduler.core.outcome import Outcome
 from scheduler.core.request import Request, RequestKind
+from scheduler.core.room import Room
 from scheduler.core.scheduler import Scheduler
 from scheduler.core.settings import PoolBudget, Settings
 from scheduler.core.settle import Settling
@@ -103,6 +104,7 @@ def no_fast_paths() -> Iterator[None]:
         patch.setattr("scheduler.core.arrival.starts_at_once", lambda *_: False)
         patch.setattr(State, "is_quiet", lambda _: False)
         patch.setattr(Settling, "_is_plain", lambda *_: False)
+        patch.setattr(Room, "_looked_at", lambda _room, _who, ready: ready)
         yield
 
 

@@ -280,3 +280,18 @@ def test_a_run_that_needs_no_memory_waits_for_nobody_who_makes_room_in_an_overdr
     assert world.ended(2) == ["finish 2 completed", "run runs for 3"]
     world.quiesce()
     world.check_rest("first")
+
+
+def test_who_lets_customers_be_served_first_looks_again_when_its_patience_ends(make_world):
+    """Those of `idle` wait for a unit; half of the time that `new` has is over at 1500."""
+    world = make_world(1000, resources={"gpu": 1})
+    world.model("other", 100, uses={"gpu": 1})
+    world.model("idle", 600, uses={"gpu": 1})
+    world.model("new", 600)
+    world.bring("idle")
+    world.ask("other")
+    world.loaded("other")
+    world.ask("idle")
+    assert world.ask("new", deadline=3000) == []
+    assert world.at(1499) == []
+    assert world.at(1500) == ["unload idle: make_room"]

@@ -79,3 +79,13 @@ def test_it_hears_for_whom_a_patient_claimant_waits_instead(world, heard):
     assert world.ask("new") == []
     assert heard.waits[-1] == ("new", ("cheap",))
     assert heard.choices[0] == ("new", ["dear"], ("dear",))
+
+
+def test_it_hears_of_engines_that_others_queue_for(world, heard):
+    world.model("busy", 600)
+    world.ask("busy")
+    world.loaded("busy")
+    world.ask("busy")
+    world.model("new", 600)
+    assert world.ask("new", deadline=10_000) == []
+    assert heard.spares[-1] == ("new", "busy", Rule.HAS_CUSTOMERS)

@@ -136,8 +136,15 @@ class Engine:
 
     @property
     def sole_need(self) -> tuple[str, int, int] | None:
-        """Pool and bytes to load and to have run, where one pool and one form are all there is."""
-        return None if self.has_choice else self.figures.sole_need
+        """Pool and bytes to start and to have run one item, from where it is now.
+
+        None where there is more than one pool or form.
+        """
+        need = None if self.has_choice else self.figures.sole_need
+        if need is None or self.state is not READY:
+            return need
+        workspace_bytes = self.figures.workspace_bytes[need[0]]
+        return (need[0], workspace_bytes, workspace_bytes)
 
     @property
     def is_idle(self) -> bool:

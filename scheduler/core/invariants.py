@@ -23,6 +23,7 @@ def check(state: State) -> None:
     _check_leases(state)
     _check_units(state)
     _check_requests(state)
+    _check_likenesses(state)
 
 
 def _check_engines(state: State) -> None:
@@ -80,3 +81,14 @@ def _check_requests(state: State) -> None:
     assert not waiting & leased, f"{waiting & leased} wait and hold a lease"
     assert waiting | leased == set(state.pending)
     assert state.queue.payload_bytes == sum(p.request.payload_bytes for p in state.queue.waiting())
+
+
+def _check_likenesses(state: State) -> None:
+    for _, lane in state.queue.heads():
+        if lane.likeness is None:
+            continue
+        engine = lane.engines[0]
+        assert engine.state is EngineState.UNLOADED or engine.is_idle, f"{engine} is in use"
+        assert lane.judged_in == state.epoch, f"{engine} was judged before"
+        assert engine.sole_need == lane.likeness[:3], f"{engine} needs {engine.sole_need}"
+        assert lane.importance() == lane.likeness[3], f"{engine} is more important, or less"

@@ -28,6 +28,9 @@ AFTER_ALL: OrderKey = (2**63, 0, 0, 0)
 NOBODY = -(2**63)
 """Less than any priority."""
 Target = tuple[tuple[str, ...], Optional[int]]
+Likeness = tuple[str, int, int, int, bool]
+"""What decides whether the first of a lane is given memory, beside its place in the order: the
+pool, the bytes to start and to have run, how important it is, and whether it is patient."""
 
 
 class Pending:
@@ -74,7 +77,8 @@ class Lane:
     `blocked` says what the first of them waits for. `only` is the one engine of a lane not under a
     lease; `keeps_latest` says that of each stream only the newest waits; `limit` and `max_wait_ns`
     are the least and the largest of its models'. `judged_in` is the epoch in which its head was
-    last found to fit at all.
+    last found to fit at all. `likeness` is that of a lane whose first was found behind others who
+    wait for memory, until something changes for it alone.
     """
 
     __slots__ = (
@@ -84,6 +88,7 @@ class Lane:
         "entries",
         "judged_in",
         "keeps_latest",
+        "likeness",
         "limit",
         "max_wait_ns",
         "only",
@@ -102,6 +107,7 @@ class Lane:
         self.entries: list[tuple[OrderKey, Pending]] = []
         self._priorities: dict[int, int] = {}
         self.judged_in = -1
+        self.likeness: Likeness | None = None
         self.blocked: tuple[ReasonCode, str] | None = None
 
     def __len__(self) -> int:
@@ -126,12 +132,14 @@ class Lane:
 
     def insert(self, pending: Pending) -> None:
         """Let a request wait here, at the place its key gives it."""
+        self.likeness = None
         insort(self.entries, (pending.key, pending))
         priorities, priority = self._priorities, pending.priority
         priorities[priority] = priorities.get(priority, 0) + 1
 
     def take(self, pending: Pending) -> None:
         """Take a waiting request out."""
+        self.likeness = None
         del self.entries[bisect_left(self.entries, (pending.key,))]
         priorities, priority = self._priorities, pending.priority
         if priorities[priority] == 1:
@@ -216,6 +224,14 @@ class Queue:
         """Look at every lane again."""
         for model in list(self.aside):
             self.bring_back(model)
+        for _, lane in self._heads:
+            lane.likeness = None
+
+    def changed(self, model: str) -> None:
+        """The engine of `model` is another than it was: its lane is like others no more."""
+        lane = self._lanes.get(((model,), None))
+        if lane is not None:
+            lane.likeness = None
 
     def lanes_of(self, model: str) -> list[Lane]:
         """The lanes, empty ones included, whose target names `model` (a copy)."""

@@ -4,26 +4,28 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scheduler.core.engine import READY, Engine
 from scheduler.core.prospect import candidate
 from scheduler.core.sparing import Sparing
 
 if TYPE_CHECKING:
     from scheduler.core.claim import Claimant, Need
+    from scheduler.core.engine import Engine
     from scheduler.core.policy import Candidate
-    from scheduler.core.queue import Lane, Pending
+    from scheduler.core.queue import Lane, Likeness, Pending
     from scheduler.core.state import State
 
 
 class Refusing(Sparing):
     """Who was not given memory, and what speaks for and against each engine.
 
-    `is_making` says that somebody makes room already, so nobody else does in this pass.
+    `is_making` says that somebody makes room already, so nobody else does in this pass; `behind`
+    is what those are like who need not be looked at any more.
     """
 
     def __init__(self, state: State, now: int) -> None:
         super().__init__(state, now)
         self.is_making = False
+        self.behind: set[Likeness] = set()
         self._refused: tuple[Claimant, tuple[str, int, int]] | None = None
         self._known: dict[tuple[str, int], Candidate] = {}
 
@@ -38,35 +40,40 @@ class Refusing(Sparing):
     def reconsider(self) -> None:
         """Somebody was served or answered: what was refused before may be granted now."""
         self._refused = None
+        self.behind.clear()
         self._known.clear()
 
-    def is_as_hopeless(self, lane: Lane) -> bool:
-        """Whether somebody before it, who needed no more, was not given that memory either.
+    def likeness(self, lane: Lane) -> Likeness | None:
+        """What lanes have in common of which, behind one that is refused, all are refused.
 
-        Told without looking at the engines again: what is free only shrinks within a pass, and who
-        comes later may not take out more of them. In doubt, False.
+        None where the place in the order and this are not all that decides.
         """
         engine = lane.engines[0]
         need = engine.sole_need
-        if need is None:
-            return False
-        pool, now, later = need
-        if engine.state is READY:
-            now = later = engine.figures.workspace_bytes[pool]
+        if need is None or engine.spec.exclusive:
+            return None
+        return (*need, lane.importance(), self._is_patient(lane.head))
+
+    def is_behind(self, likeness: Likeness) -> bool:
+        """Whether somebody before it, who needed no more, was not given that memory either.
+
+        Told without looking at the engines again: what is free only shrinks within a pass, and who
+        comes later may not take out more of them. So it holds for all like it that come later. In
+        doubt, False.
+        """
+        pool, now, later, importance, is_patient = likeness
         if now <= max(self.free[pool], 0):  # Wanting nothing fits even an overdrawn pool.
             return False
-        if self.is_making:
-            return True
-        if self._refused is None or engine.spec.exclusive:
-            return False
-        who, (same, less, later_less) = self._refused
-        return (
-            pool == same
-            and now >= less
-            and later >= later_less
-            and (self.now < who.patient_ns) == self._is_patient(lane.head)
-            and lane.importance() <= who.priority
-        )
+        if not self.is_making:
+            if self._refused is None:
+                return False
+            who, (same, less, later_less) = self._refused
+            if pool != same or now < less or later < later_less:
+                return False
+            if is_patient != (self.now < who.patient_ns) or importance > who.priority:
+                return False
+        self.behind.add(likeness)
+        return True
 
     def _is_patient(self, head: Pending) -> bool:
         return (

@@ -151,6 +151,7 @@ class Room(Refusing):
     def _evict(self, who: Claimant, victims: tuple[Engine, ...]) -> None:
         for engine in victims:
             self.stopped.add(engine.name)
+            self.state.queue.changed(engine.name)
             lane = self.state.queue.bring_back(engine.name)
             if lane is not None:
                 lane.blocked = has_to_go(engine)

@@ -76,10 +76,15 @@ class Settling:
         self.room.shed()
         self.loading.load_pins()
         heads = self.state.queue.heads()
+        behind, needed = self.room.behind, self.room.needed
         index = 0
         while index < len(heads):
-            self.room.place, lane = heads[index]
+            place, lane = heads[index]
             index += 1
+            if lane.likeness in behind:
+                needed.add(lane.engines[0].name)
+                continue
+            self.room.place = place
             # Revoking a lease for an earlier one has ended what waited under it.
             if not lane.entries or self._is_plain(lane):
                 continue
@@ -112,8 +117,10 @@ class Settling:
         if engine.run is not None and engine.hold is None:
             return self._set_aside(lane)
         at_rest = engine.state is UNLOADED or (engine.is_idle and not engine.form.uses)
-        if not at_rest or not self.room.is_as_hopeless(lane):
+        likeness = self.room.likeness(lane) if at_rest else None
+        if likeness is None or not self.room.is_behind(likeness):
             return False
+        lane.likeness = likeness
         lane.blocked = BEHIND
         self.room.needed.add(engine.name)
         return True

@@ -176,6 +176,7 @@ class State:
     def _start_hold(self, lease: Lease) -> None:
         for engine in lease.engines:
             engine.hold = lease
+            self.queue.changed(engine.name)
             engine.use()
             self.timers.clear(KEEP_ALIVE, engine.name)
         for pending in lease.pending:
@@ -242,6 +243,7 @@ class State:
     def load(self, engine: Engine, now: int, *, ahead: bool = False) -> None:
         """Reserve the load's memory and decide the load."""
         engine.begin_load(now, ahead=ahead)
+        self.queue.changed(engine.name)
         self.timers.clear(TimerKind.BACKOFF, engine.name)
         self.timers.clear(TimerKind.PREFETCH, engine.name)
         self.wanted.pop(engine.name, None)
@@ -278,6 +280,7 @@ class State:
         """Decide the unload of an idle engine; its bytes stay booked until it is reported."""
         assert engine.is_idle, f"{engine!r} is in use"
         engine.enter(UNLOADING, now)
+        self.queue.changed(engine.name)
         self.timers.clear(KEEP_ALIVE, engine.name)
         engine.evicted_ns = now if reason.code is ReasonCode.MAKE_ROOM else None
         self.decisions.append(UnloadEngine(engine.name, engine.instance, reason))
@@ -285,6 +288,7 @@ class State:
     def gone(self, engine: Engine, now: int) -> None:
         """The engine is out of memory: release its booking, forget it if it was removed."""
         engine.enter(UNLOADED, now)
+        self.queue.changed(engine.name)
         engine.condemned = None
         self.leaving.pop(engine.name, None)
         self.end_unloads(engine.name, Outcome.COMPLETED)

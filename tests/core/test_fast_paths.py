@@ -6,7 +6,9 @@ two are compared after each event, see `conftest`.
 
 from __future__ import annotations
 
-from scheduler.core.events import BudgetChanged, Measurement
+from scheduler.core.events import BudgetChanged, Measurement, MemorySampled
+from scheduler.core.request import RequestKind
+from scheduler.core.settings import PoolBudget
 
 S = 1_000_000_000
 
@@ -295,3 +297,43 @@ def test_who_lets_customers_be_served_first_looks_again_when_its_patience_ends(m
     assert world.ask("new", deadline=3000) == []
     assert world.at(1499) == []
     assert world.at(1500) == ["unload idle: make_room"]
+
+
+def test_who_was_behind_others_is_looked_at_anew_when_its_engine_goes(make_world):
+    """`first` makes room of `old`, which runs; behind it somebody waits for the idle `small`."""
+    world = make_world(pools={"unified": PoolBudget(budget_bytes=1000, reserve_bytes=100)})
+    world.model("small", 300, workspace=50)
+    world.bring("small")
+    world.model("old", 400, priority=10)
+    world.ask("old")
+    world.loaded("old")
+    world.ask("small", priority=20)
+    world.ask("small", priority=20)
+    world.model("first", 300, priority=60, max_wait_ns=0)
+    world.tell(BudgetChanged("unified", 740))
+    world.ask("first")
+    assert world.ended(2) == ["finish 3 completed"]
+    assert world.tell(MemorySampled("unified", 50, 50, 100)) == ["unload small: external_pressure"]
+    world.tell(MemorySampled("unified", None, None, None))
+    world.quiesce()
+    world.check_rest("small")
+
+
+def test_who_is_like_one_that_was_behind_is_looked_at_once_somebody_was_answered(make_world):
+    """The load that was asked for protects `idle` until it is answered, in the same pass."""
+    world = full(make_world)
+    world.model("aux", 100)
+    world.hold("aux", priority=100)
+    world.loaded("aux")
+    world.model("idle", 400)
+    for name in ("first", "second", "third"):
+        world.model(name, 450, max_wait_ns=60 * S)
+    world.ask("first", priority=60)
+    world.ask("second", priority=60)
+    world.ask("idle", kind=RequestKind.LOAD, priority=60)
+    world.ask("third", priority=60)
+    world.ended(2)
+    said = ["finish 5 completed", "unload aux: make_room", "unload idle: make_room"]
+    assert world.loaded("idle") == said
+    world.quiesce()
+    world.check_rest("third")

@@ -7,7 +7,8 @@ known to be quick the lease that follows is granted ahead, and begins when the f
 
 It waits for that with empty hands, and takes over then what the first had: its units, and no more
 than its workspace. So it passes nobody who waits for memory or units. Whoever comes meanwhile,
-however important, waits for two runs instead of one: `AHEAD_NS` bounds that.
+however important, waits for two runs instead of one: `AHEAD_NS` bounds that, and `UNHURRIED_NS`
+where no model is more important than this one.
 """
 
 from __future__ import annotations
@@ -21,12 +22,15 @@ from scheduler.core.running import workspace_of
 from scheduler.core.train import first_of_others, may_go, train_of
 
 if TYPE_CHECKING:
+    from scheduler.core.engine import Engine
     from scheduler.core.queue import Lane, Pending
     from scheduler.core.state import State
 
 AHEAD_NS = 8_000_000
 """How long a run and the one that follows may usually take together: less than the deadlines of
 those who are in the greatest hurry, some 10 ms."""
+UNHURRIED_NS = 24_000_000
+"""The same where nobody is known to be in a greater hurry: less than the 33 ms of a camera."""
 WORTH_NS = 200_000
 """The way to a thread and back: what takes less together had better be joined by others first."""
 
@@ -41,7 +45,7 @@ def may_follow(state: State, lane: Lane) -> bool:
         return False
     times = engine.figures.work_times
     run_ns = times.usual_ns()
-    if len(times) < FEW or 2 * run_ns > AHEAD_NS or not state.policy.couples:
+    if len(times) < FEW or not state.policy.couples or not _is_quick(state, engine, 2 * run_ns):
         return False
     if engine.run.parent is not None or engine.run.revoking is not None:
         return False
@@ -49,6 +53,15 @@ def may_follow(state: State, lane: Lane) -> bool:
         return run_ns * len(lane) >= WORTH_NS
     items = sum(pending.request.items for _, pending in lane.entries)
     return items >= most_items(state, engine)
+
+
+def _is_quick(state: State, engine: Engine, ahead_ns: int) -> bool:
+    """Whether others may wait for two runs of this engine, which usually take so long."""
+    if ahead_ns <= AHEAD_NS:
+        return True
+    others = state.engines.values()
+    hurries = any(e.priority > engine.priority and e.disabled is None for e in others)
+    return ahead_ns <= UNHURRIED_NS and not hurries
 
 
 def followers(state: State, lane: Lane, now: int) -> list[Pending]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from scheduler.core.events import DrainRequested, MemorySampled
-from scheduler.core.following import AHEAD_NS, WORTH_NS
+from scheduler.core.following import AHEAD_NS, UNHURRIED_NS, WORTH_NS
 from scheduler.core.prospect import idle_from_ns
 from scheduler.core.settings import PoolBudget
 
@@ -84,7 +84,7 @@ def test_who_was_heard_of_late_did_not_work_less_than_the_engine_says(make_world
     ("how", "settings"),
     [
         ({"runs": 2}, {}),
-        ({"run_ms": AHEAD_NS / 2 / MS + 0.1}, {}),
+        ({"run_ms": UNHURRIED_NS / 2 / MS + 0.1}, {}),
         ({}, {"policy": "fifo"}),
     ],
     ids=["not known", "slow", "fifo"],
@@ -93,6 +93,30 @@ def test_nobody_follows(make_world, how, settings):
     world = known(make_world, settings=settings, **how)
     assert world.ask("a") == []
     assert world.ask("a") == []
+
+
+@pytest.mark.parametrize(
+    ("priority", "run_ms", "follows"),
+    [
+        (60, AHEAD_NS / 2 / MS, True),
+        (60, AHEAD_NS / 2 / MS + 0.1, False),
+        (50, AHEAD_NS / 2 / MS + 0.1, True),
+    ],
+    ids=["quick enough for all", "too slow for some", "nobody is in a greater hurry"],
+)
+def test_who_is_more_important_waits_less_for_a_run_that_follows(
+    make_world, priority, run_ms, follows
+):
+    world = known(make_world, run_ms=run_ms)
+    world.model("b", 100, priority=priority)
+    assert world.ask("a") == (["run a for 7 after 5"] if follows else [])
+
+
+def test_a_model_that_is_disabled_is_in_no_hurry(make_world):
+    world = known(make_world, run_ms=AHEAD_NS / 2 / MS + 0.1)
+    world.model("b", 100, priority=60)
+    world.switch("without", disable=("b",))
+    assert world.ask("a") == ["run a for 7 after 5"]
 
 
 def test_one_hiccup_does_not_make_an_engine_slow(make_world):

@@ -226,6 +226,27 @@ def test_an_engine_of_the_working_folder_needs_no_package(config, tmp_path):
     assert set(results) == {42}
 
 
+def test_python_code_of_an_engine_hands_the_interpreter_over_soon(config, tmp_path):
+    (tmp_path / "turns.py").write_text(
+        "import sys\nfrom scheduler import EnginePlugin\n\n\n"
+        "class Turns(EnginePlugin):\n"
+        "    def load(self): pass\n"
+        "    def infer(self, batch): return [sys.getswitchinterval()] * len(batch)\n"
+        "    def unload(self): pass\n"
+        "    def example(self): return 1\n"
+    )
+    path = config(
+        "memory: {budget: 10MiB}\n"
+        "models: {d: {engine: 'turns:Turns', footprint: 1MiB}}\n"
+        "sources: {s: {model: d, from: synthetic, rate: 20Hz}}\n"
+        "sinks: {out: {to: 'jsonl:out.jsonl'}}\n"
+    )
+    command = [*ROTA, "run", path, "--duration", "300ms"]
+    subprocess.run(command, cwd=tmp_path, capture_output=True, timeout=60, check=True)
+    first = json.loads((tmp_path / "out.jsonl").read_text().splitlines()[0])
+    assert first["result"] == pytest.approx(0.0005)
+
+
 def test_a_run_begins_in_a_mode_and_switches_when_it_is_told(config, tmp_path):
     modes = "modes: {first: {disable: [b]}, second: {disable: [a], pin: [b]}}\n"
     path, written = tmp_path / "report.json", config(TWO % "100MiB" + modes)

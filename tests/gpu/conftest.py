@@ -20,6 +20,8 @@ import networks
 from nvml_watch import Watch
 from place import MIB, POOL
 
+from scheduler.cli.run import TURN_S
+
 
 class Figures:
     """Prints what was measured, and keeps it for ROTA_GPU_FIGURES, a file of JSON lines."""
@@ -125,4 +127,5 @@ def fleet(watch, folder, figures):
         figures(f"footprint of {one.name}, MiB", **sizes, left_behind=left // MIB)
     known = {name: _as_large_as_its_twins(one, known) for name, one in known.items()}
     gc.freeze()  # as `rota run` does: what is there by now is not searched at every load and unload
+    sys.setswitchinterval(TURN_S)
     return Fleet(known, idle_bytes, once_bytes)

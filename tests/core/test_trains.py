@@ -14,7 +14,8 @@ from scheduler.core.train import TRAIN_NS
 @pytest.fixture(autouse=True)
 def nothing_follows(monkeypatch):
     """Trains alone: nobody is granted the run after the one that is on an engine."""
-    monkeypatch.setattr("scheduler.core.following.AHEAD_NS", 0)
+    for most_ns in ("AHEAD_NS", "UNHURRIED_NS"):
+        monkeypatch.setattr(f"scheduler.core.following.{most_ns}", 0)
 
 
 S = 1_000_000_000

@@ -48,8 +48,11 @@ class DeviceLost(EngineError):  # noqa: N818 - the field says "device lost"
 class RequestError(RotaError):
     """The root of what `infer` and `lease` raise when a request did not complete.
 
-    `reason` says why, for programs (`reason.code`) and for people (`str(reason)`).
+    `reason` says why, for programs (`reason.code`) and for people (`str(reason)`). `has_run` tells
+    whether an engine was given the payload, and so may have done what it was asked for.
     """
+
+    has_run = False
 
     def __init__(self, reason: Reason) -> None:
         super().__init__(str(reason))

@@ -147,4 +147,6 @@ class Call:
         if self.outcome is Outcome.COMPLETED:
             return self.result
         assert self.outcome is not None  # noqa: S101
-        raise error_of(self.outcome, self.reason) from self.cause
+        error = error_of(self.outcome, self.reason)
+        error.has_run = self.lease_id is not None
+        raise error from self.cause

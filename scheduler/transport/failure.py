@@ -58,6 +58,7 @@ def _of_request(error: RequestError) -> Refusal:
         str(reason),
         outcome=outcome,
         retry_after_ms=None if later_ns is None else -(-later_ns // MS_NS),
+        has_run=error.has_run,
     )
 
 

@@ -33,6 +33,7 @@ class Refusal(RotaError):  # noqa: N818 - it is an answer, not a fault of ours
     """Raised when a message is not taken. `code` is for programs, the text for people.
 
     `code` is a `RefusalCode` or a `ReasonCode`; `retry_after_ms` is set where later may be better.
+    `has_run` tells whether an engine was given the request.
     """
 
     def __init__(
@@ -42,11 +43,13 @@ class Refusal(RotaError):  # noqa: N818 - it is an answer, not a fault of ours
         *,
         outcome: Outcome = Outcome.REJECTED,
         retry_after_ms: int | None = None,
+        has_run: bool = False,
     ) -> None:
         super().__init__(text)
         self.code = code.value if isinstance(code, Enum) else code
         self.outcome = outcome
         self.retry_after_ms = retry_after_ms
+        self.has_run = has_run
 
 
 def bad_request(text: str) -> Refusal:

@@ -314,6 +314,9 @@ def _key(message: Message, address: Address, terms: Terms) -> Hashable:
 
 
 def _is_final(refusal: Refusal) -> bool:
+    """Whether the same request gets the same answer when it is sent again: what ran runs once."""
+    if refusal.has_run:
+        return True
     return refusal.outcome in {Outcome.FAILED, Outcome.CANCELLED} or refusal.code in FOR_GOOD
 
 

@@ -282,6 +282,27 @@ async def test_what_was_refused_for_now_is_tried_again_under_the_same_id(
         assert (await robot.next_json())["result"] == 1
 
 
+async def test_what_ran_and_came_too_late_does_not_run_again_under_the_same_id(
+    make_node, make_robot, code_of
+):
+    node, robot = make_node(), make_robot("reply/me")
+    script = node.scripts["echo"]
+    script.close_gate()
+    said = {"ResponseTopic": "reply/me"}
+    async with node.running():
+        for name, deadline_ms in (("runs", "200"), ("waits", "300")):
+            user = [("request-id", name), ("deadline-ms", deadline_ms)]
+            robot.send(node.infer(), **said, user=user)
+        for _ in range(2):
+            assert code_of(await robot.next()) == "deadline_passed"
+        robot.send(node.infer(), **said, user=[("request-id", "runs")])
+        assert code_of(await robot.next()) == "deadline_passed"
+        script.open_gate()
+        robot.send(node.infer(), **said, user=[("request-id", "waits")])
+        assert (await robot.next_json())["result"] == 1
+    assert len(script.runs) == 2
+
+
 # -- retained, expired, too large, too many ------------------------------------------------------
 
 

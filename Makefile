@@ -28,8 +28,9 @@ lint: install
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
+# Two processes of tests: more would be in the way of those that start programs of their own.
 test: lint broker
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist worksteal
 
 # The MQTT tests start a broker of their own on a free loopback port; the program is Debian's.
 broker:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import queue
+import random
 import shutil
 import socket
 import subprocess
 import threading
 import time
 from collections import Counter
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 
 import anyio
 import pytest
@@ -49,14 +50,21 @@ async def until(condition, what="it", limit_s=LIMIT_S):
     raise AssertionError(f"{what} did not happen in {limit_s} s")
 
 
+def free_port():
+    """One that Linux gives to no connection while a broker is restarted: theirs are higher."""
+    while True:
+        port = random.randrange(20_000, 32_000)  # noqa: S311 - no secret
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 class Broker:
     """A mosquitto on a loopback port of its own."""
 
     def __init__(self, folder, *lines, listener=""):
         mosquitto = shutil.which("mosquitto") or "/usr/sbin/mosquitto"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
+        self.port = free_port()
         self.folder = folder
         self._config = folder / "mosquitto.conf"
         anonymous = (

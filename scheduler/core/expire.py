@@ -41,7 +41,7 @@ def waits(state: State, request_id: int) -> str:
     lane = state.pending[request_id].lane
     if lane.head.request.id != request_id:
         return f"behind {lane.head.request.id} and others"
-    return lane.blocked[1] if lane.blocked else "not looked at yet"
+    return lane.blocked.detail if lane.blocked else "not looked at yet"
 
 
 def _lease(state: State, lease_id: int, now: int) -> None:

@@ -14,7 +14,7 @@ from scheduler.core.prefetch import expect, is_wanted
 from scheduler.core.prospect import reload_ns, service_ns
 
 if TYPE_CHECKING:
-    from scheduler.core.room import Blocked, Room
+    from scheduler.core.room import Room
     from scheduler.core.state import State
 
 
@@ -88,16 +88,18 @@ class Loading:
             again_ns = self.now + max(engine.demand.usual_ns(), reload_ns(engine))
             expect(self.state, engine, self.now, not_before_ns=again_ns)
 
-    def bring_in(self, absent: list[Engine], who: Claimant, items: int) -> Blocked | None:
+    def bring_in(self, absent: list[Engine], who: Claimant, items: int) -> Reason | None:
         """Load what is absent, or make room for it. Returns what it has to wait for first."""
         if self.room.keeps_out(absent):
-            return (ReasonCode.WAITS_FOR_TURN, "somebody before it comes into that place")
+            return Reason(ReasonCode.WAITS_FOR_TURN, "somebody before it comes into that place")
         rivals = self._rivals(absent, who.engines)
         for rival in rivals:
             if rival.state is not READY or self.room.is_needed(rival):
                 self.room.is_claimed = True
                 what = "needed" if rival.state is READY else rival.state.value
-                return (ReasonCode.WAITS_FOR_EXCLUSIVE, f"{rival.name} of its group is {what}")
+                return Reason(
+                    ReasonCode.WAITS_FOR_EXCLUSIVE, f"{rival.name} of its group is {what}"
+                )
         if any(engine.has_choice for engine in absent):
             who = self._in_their_forms(absent, who, items, rivals)
         need = to_come(absent, items)

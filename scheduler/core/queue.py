@@ -19,7 +19,7 @@ from scheduler.core.model import QueueKeep
 if TYPE_CHECKING:
     from scheduler.core.engine import Engine
     from scheduler.core.lease import Lease
-    from scheduler.core.outcome import ReasonCode
+    from scheduler.core.outcome import Reason
     from scheduler.core.request import Request
 
 OrderKey = tuple[int, int, int, int]
@@ -108,7 +108,7 @@ class Lane:
         self._priorities: dict[int, int] = {}
         self.judged_in = -1
         self.likeness: Likeness | None = None
-        self.blocked: tuple[ReasonCode, str] | None = None
+        self.blocked: Reason | None = None
 
     def __len__(self) -> int:
         return len(self.entries)

@@ -24,16 +24,14 @@ if TYPE_CHECKING:
     from scheduler.core.state import State
     from scheduler.core.witness import Rule, Witness
 
-Blocked = tuple[ReasonCode, str]
-"""What a request waits for: a code and a sentence."""
-RUNNING: Blocked = (ReasonCode.WAITS_FOR_ENGINE, "its engine is running")
-BEHIND: Blocked = (ReasonCode.WAITS_FOR_TURN, "somebody before it waits for that memory")
+RUNNING = Reason(ReasonCode.WAITS_FOR_ENGINE, "its engine is running")
+BEHIND = Reason(ReasonCode.WAITS_FOR_TURN, "somebody before it waits for that memory")
 
 
-def has_to_go(engine: Engine) -> Blocked:
+def has_to_go(engine: Engine) -> Reason:
     """What those wait for whose engine starts nothing new."""
     text = f"{engine.name} has to make room for somebody before it"
-    return (ReasonCode.WAITS_FOR_TURN, text)
+    return Reason(ReasonCode.WAITS_FOR_TURN, text)
 
 
 class Room(Refusing):
@@ -58,7 +56,7 @@ class Room(Refusing):
 
     # -- making room ------------------------------------------------------------------------
 
-    def make(self, who: Claimant, need: Need, rivals: tuple[Engine, ...]) -> Blocked:
+    def make(self, who: Claimant, need: Need, rivals: tuple[Engine, ...]) -> Reason:
         """Plan the complete set of engines to do without, and only then touch any of them.
 
         `rivals` share an exclusive group with what is to come and have to be in the set. Idle ones
@@ -66,14 +64,14 @@ class Room(Refusing):
         """
         self.is_claimed = True
         if self.is_making:
-            return (ReasonCode.WAITS_FOR_TURN, "somebody before it is making room")
+            return Reason(ReasonCode.WAITS_FOR_TURN, "somebody before it is making room")
         if self._sleeps(who):
-            return (ReasonCode.WAITS_FOR_MEMORY, "it looks again in a while")
+            return Reason(ReasonCode.WAITS_FOR_MEMORY, "it looks again in a while")
         deficits = self.deficits(who, need)
         if not deficits and not rivals:
             self._keep_for(who, need)
             self.wake(who.patient_ns)
-            return (ReasonCode.WAITS_FOR_MEMORY, "the memory it needs is being freed")
+            return Reason(ReasonCode.WAITS_FOR_MEMORY, "the memory it needs is being freed")
         victims = self.choose(who, deficits, rivals)
         if victims is None:
             return self._without_victims(who, need, deficits, rivals)
@@ -82,22 +80,24 @@ class Room(Refusing):
             self.wake(who.patient_ns)
             if self.state.witness is not None:
                 self.state.witness.deferred(who, better)
-            return (ReasonCode.WAITS_FOR_MEMORY, f"{', '.join(better)} will be cheaper to unload")
+            return Reason(
+                ReasonCode.WAITS_FOR_MEMORY, f"{', '.join(better)} will be cheaper to unload"
+            )
         self.is_making = True
         self._evict(who, victims)
         self._keep_for(who, need)
         names = ", ".join(engine.name for engine in victims)
-        return (ReasonCode.WAITS_FOR_MEMORY, f"{names} makes room for {who.name}")
+        return Reason(ReasonCode.WAITS_FOR_MEMORY, f"{names} makes room for {who.name}")
 
     def _without_victims(
         self, who: Claimant, need: Need, deficits: Mapping[str, int], rivals: tuple[Engine, ...]
-    ) -> Blocked:
+    ) -> Reason:
         """Nobody can go. If what runs gives back is enough, nobody starts anew in its place."""
         most = larger(need.now, need.later)
         if not rivals and not shortage(most, plus(self.free, self.coming())):
             self.keep(most)
             self._keep_groups(who)
-            return (ReasonCode.WAITS_FOR_MEMORY, "running work gives back what it needs")
+            return Reason(ReasonCode.WAITS_FOR_MEMORY, "running work gives back what it needs")
         self.note_refusal(who, need, rivals)
         return self._cannot(who, deficits)
 
@@ -275,17 +275,17 @@ class Room(Refusing):
             if rule is not None:
                 witness.spared(who, engine, rule)
 
-    def _cannot(self, who: Claimant, deficits: Mapping[str, int]) -> Blocked:
+    def _cannot(self, who: Claimant, deficits: Mapping[str, int]) -> Reason:
         """Nothing suffices at present: nobody is evicted, and nothing is claimed."""
         for pool in deficits:
             book = self.state.ledger.pools[pool]
             machine = book.machine_room_bytes()
             if machine is not None and machine < book.room_bytes():
                 detail = f"the machine has {sized(max(machine, 0))} of {pool} left for {who.name}"
-                return (ReasonCode.EXTERNAL_PRESSURE, detail)
+                return Reason(ReasonCode.EXTERNAL_PRESSURE, detail)
         if not deficits:
-            return (ReasonCode.WAITS_FOR_EXCLUSIVE, "an engine of its group cannot go yet")
-        return (ReasonCode.WAITS_FOR_MEMORY, f"{sizes(deficits)} more than can be freed now")
+            return Reason(ReasonCode.WAITS_FOR_EXCLUSIVE, "an engine of its group cannot go yet")
+        return Reason(ReasonCode.WAITS_FOR_MEMORY, f"{sizes(deficits)} more than can be freed now")
 
     # -- overdrafts -------------------------------------------------------------------------
 

@@ -36,7 +36,7 @@ from scheduler.core.prefetch import expect
 from scheduler.core.punctuality import too_late, too_late_from_ns
 from scheduler.core.queue import AFTER_ALL
 from scheduler.core.request import HOLD, INFER, LOAD, UNLOAD
-from scheduler.core.room import BEHIND, RUNNING, Blocked, Room, has_to_go
+from scheduler.core.room import BEHIND, RUNNING, Room, has_to_go
 from scheduler.core.running import follow
 from scheduler.core.train import train_of
 
@@ -187,14 +187,14 @@ class Settling:
             self.room.returns(engine)
         elif engine.hold is not None:
             self.room.outrank(engine.hold, lane.importance(), f"the unload of {engine.name}")
-        lane.blocked = (ReasonCode.WAITS_FOR_UNLOAD, f"{engine.name} is {engine.state.value}")
+        lane.blocked = Reason(ReasonCode.WAITS_FOR_UNLOAD, f"{engine.name} is {engine.state.value}")
         return False
 
     def _serve_under_lease(self, lane: Lane, head: Pending) -> bool:
         """A run of somebody who holds the engine: units can be missing, or room for its batch."""
         engine = lane.engines[0]
         if engine.run is not None:
-            lane.blocked = (ReasonCode.WAITS_FOR_ENGINE, f"{engine.name} is running")
+            lane.blocked = Reason(ReasonCode.WAITS_FOR_ENGINE, f"{engine.name} is running")
             return False
         if not self._take_units(lane, engine):
             return False
@@ -213,7 +213,7 @@ class Settling:
         absent = []
         for engine in misfits(self.state, lane.engines, head.request.items):
             self._change(engine, head)
-            blocked = (ReasonCode.WAITS_FOR_UNLOAD, f"{engine.name} takes another form first")
+            blocked = Reason(ReasonCode.WAITS_FOR_UNLOAD, f"{engine.name} takes another form first")
         for engine in lane.engines:
             if engine.state is UNLOADED:
                 absent.append(engine)
@@ -228,7 +228,7 @@ class Settling:
             return self._start(lane, head)
         if blocked is RUNNING and self._follow(lane):
             return True
-        lane.blocked = blocked or (ReasonCode.WAITS_FOR_LOAD, "its engine is being loaded")
+        lane.blocked = blocked or Reason(ReasonCode.WAITS_FOR_LOAD, "its engine is being loaded")
         return False
 
     def _change(self, engine: Engine, head: Pending) -> None:
@@ -240,31 +240,33 @@ class Settling:
         if engine.hold is not None:
             self.room.outrank(engine.hold, head.lane.importance(), who)
 
-    def _wanted_before(self, lane: Lane) -> Blocked | None:
+    def _wanted_before(self, lane: Lane) -> Reason | None:
         """A run passes soon; a lease could keep the engine from who is before it for ever."""
         for engine in lane.engines:
             if self.room.is_needed(engine):
-                return (ReasonCode.WAITS_FOR_TURN, f"somebody before it waits for {engine.name}")
+                return Reason(
+                    ReasonCode.WAITS_FOR_TURN, f"somebody before it waits for {engine.name}"
+                )
         return None
 
-    def _engine_blocks(self, engine: Engine, head: Pending) -> Blocked | None:
+    def _engine_blocks(self, engine: Engine, head: Pending) -> Reason | None:
         """Why work cannot start on this engine now, though it is in memory or on its way."""
         name = engine.name
         if name in self.room.stopped:
             return has_to_go(engine)
         if engine.hold is not None:
             self.room.outrank(engine.hold, head.lane.importance(), f"request {head.request.id}")
-            return (ReasonCode.WAITS_FOR_ENGINE, f"{name} is held by lease {engine.hold.id}")
+            return Reason(ReasonCode.WAITS_FOR_ENGINE, f"{name} is held by lease {engine.hold.id}")
         if engine.run is not None:
             return RUNNING
         if engine.state is LOADING:
             steady = steady_bytes(engine, head.request.items)
             self.room.claim(shortage(steady, self.room.booked(engine)))
-            return (ReasonCode.WAITS_FOR_LOAD, f"{name} is loading")
+            return Reason(ReasonCode.WAITS_FOR_LOAD, f"{name} is loading")
         if engine.state is UNLOADING:
             least = self.loading.choice.least_bytes(engine, head.request.items)
             self.room.claim(least or to_come([engine], head.request.items).later)
-            return (ReasonCode.WAITS_FOR_UNLOAD, f"{name} is unloading first")
+            return Reason(ReasonCode.WAITS_FOR_UNLOAD, f"{name} is unloading first")
         return None
 
     # -- starting work ----------------------------------------------------------------------
@@ -291,7 +293,7 @@ class Settling:
         until_ns = waits_until_ns(lane, batch, most, self.now)
         if until_ns is not None:
             self.room.wake(until_ns)
-            lane.blocked = (ReasonCode.WAITS_FOR_BATCH, f"{len(batch)} of a batch of {most}")
+            lane.blocked = Reason(ReasonCode.WAITS_FOR_BATCH, f"{len(batch)} of a batch of {most}")
             self.room.take(need, {})  # It could start now, and does not wait for what comes back.
             return False
         items = sum(pending.request.items for pending in batch)
@@ -319,7 +321,7 @@ class Settling:
         for name, count in engine.form.uses.items():
             self.units[name] -= count
             if self.units[name] < 0:
-                lane.blocked = (ReasonCode.WAITS_FOR_UNITS, f"all units of {name} are in use")
+                lane.blocked = Reason(ReasonCode.WAITS_FOR_UNITS, f"all units of {name} are in use")
                 enough = False
         return enough
 

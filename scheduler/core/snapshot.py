@@ -186,4 +186,4 @@ def _waits_for(pending: Pending) -> Reason | None:
     lane = pending.lane
     if lane.head is not pending:
         return Reason(ReasonCode.WAITS_FOR_TURN, f"{lane.head.request.models[0]} has others first")
-    return Reason(*lane.blocked) if lane.blocked else None
+    return lane.blocked

@@ -19,6 +19,7 @@ from scheduler.cli.replay import replay
 from scheduler.cli.run import run
 from scheduler.cli.simulate import simulate
 from scheduler.cli.top import top
+from scheduler.cli.version import options
 
 app = typer.Typer(
     help="One small machine does the work of several models.",
@@ -27,6 +28,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
+app.callback()(options)
 for command in (run, check, plan, simulate, profile, replay, explain, build, engines, call, top):
     app.command()(command)
 doctor.command("mqtt")(doctor_mqtt)

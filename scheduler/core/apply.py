@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from functools import singledispatch
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final
 
 from scheduler.core import events as ev
 from scheduler.core.amounts import sized
@@ -23,18 +23,18 @@ if TYPE_CHECKING:
     from scheduler.core.queue import Pending
 
 
-@singledispatch
 def apply(event: ev.Event, state: State, now: int) -> None:
     """Change the state by one event. News of an old instance or an ended lease changes nothing."""
-    del state, now
-    raise TypeError(f"not an event: {event!r}")
+    effect = EFFECTS.get(type(event))
+    if effect is None:
+        raise TypeError(f"not an event: {event!r}")
+    effect(event, state, now)
 
 
 # -- what there is ----------------------------------------------------------------------------
 
 
-@apply.register
-def _(event: ev.ModelRegistered, state: State, now: int) -> None:
+def _model_registered(event: ev.ModelRegistered, state: State, now: int) -> None:
     del now
     name = event.spec.name
     if name in state.engines:
@@ -49,8 +49,7 @@ def _(event: ev.ModelRegistered, state: State, now: int) -> None:
     state.pin(engine, pinned=engine.pinned)
 
 
-@apply.register
-def _(event: ev.ModelRemoved, state: State, now: int) -> None:
+def _model_removed(event: ev.ModelRemoved, state: State, now: int) -> None:
     engine = state.engines.get(event.model)
     if engine is None or engine.removed:
         return
@@ -65,8 +64,7 @@ def _(event: ev.ModelRemoved, state: State, now: int) -> None:
         state.rest(engine, now)
 
 
-@apply.register
-def _(event: ev.PinChanged, state: State, now: int) -> None:
+def _pin_changed(event: ev.PinChanged, state: State, now: int) -> None:
     engine = state.engines.get(event.model)
     if engine is None or engine.removed:
         return
@@ -81,8 +79,7 @@ def _(event: ev.PinChanged, state: State, now: int) -> None:
         state.rest(engine, now)
 
 
-@apply.register
-def _(event: ev.PriorityChanged, state: State, now: int) -> None:
+def _priority_changed(event: ev.PriorityChanged, state: State, now: int) -> None:
     del now
     engine = state.engines.get(event.model)
     if engine is None or engine.removed:
@@ -93,20 +90,17 @@ def _(event: ev.PriorityChanged, state: State, now: int) -> None:
     reorder(state)
 
 
-@apply.register
-def _(event: ev.ModeChanged, state: State, now: int) -> None:
+def _mode_changed(event: ev.ModeChanged, state: State, now: int) -> None:
     switch(state, event.mode, now)
 
 
-@apply.register
-def _(event: ev.BudgetChanged, state: State, now: int) -> None:
+def _budget_changed(event: ev.BudgetChanged, state: State, now: int) -> None:
     del now
     state.ledger.pools[event.pool].budget_bytes = event.budget_bytes
     state.reconsider()
 
 
-@apply.register
-def _(event: ev.MemorySampled, state: State, now: int) -> None:
+def _memory_sampled(event: ev.MemorySampled, state: State, now: int) -> None:
     del now
     on_its_way = sum(
         state.ledger.booked(("engine", engine.name)).get(event.pool, 0)
@@ -120,8 +114,7 @@ def _(event: ev.MemorySampled, state: State, now: int) -> None:
 # -- callers ----------------------------------------------------------------------------------
 
 
-@apply.register
-def _(event: ev.RequestCancelled, state: State, now: int) -> None:
+def _request_cancelled(event: ev.RequestCancelled, state: State, now: int) -> None:
     del now
     pending = state.pending.get(event.request_id)
     if pending is not None:
@@ -129,8 +122,7 @@ def _(event: ev.RequestCancelled, state: State, now: int) -> None:
         state.abandon(pending, Outcome.CANCELLED, reason)
 
 
-@apply.register
-def _(event: ev.LeaseRenewed, state: State, now: int) -> None:
+def _lease_renewed(event: ev.LeaseRenewed, state: State, now: int) -> None:
     lease = state.leases.get(event.lease_id)
     if lease is None or lease.revoking is not None or lease.expires_ns is None:
         return
@@ -142,8 +134,7 @@ def _(event: ev.LeaseRenewed, state: State, now: int) -> None:
     state.timers.set(TimerKind.LEASE, lease.id, lease.expires_ns)
 
 
-@apply.register
-def _(event: ev.LeaseRevocationAsked, state: State, now: int) -> None:
+def _lease_revocation_asked(event: ev.LeaseRevocationAsked, state: State, now: int) -> None:
     del now
     lease = state.leases.get(event.lease_id)
     if lease is not None:
@@ -153,16 +144,14 @@ def _(event: ev.LeaseRevocationAsked, state: State, now: int) -> None:
 # -- engines ----------------------------------------------------------------------------------
 
 
-@apply.register
-def _(event: ev.EngineLoaded, state: State, now: int) -> None:
+def _engine_loaded(event: ev.EngineLoaded, state: State, now: int) -> None:
     engine = _instance(state, event.model, event.instance, LOADING)
     if engine is not None:
         _believe(state, engine, event.measured)
         state.loaded(engine, now)
 
 
-@apply.register
-def _(event: ev.EngineLoadFailed, state: State, now: int) -> None:
+def _engine_load_failed(event: ev.EngineLoadFailed, state: State, now: int) -> None:
     engine = _instance(state, event.model, event.instance, LOADING)
     if engine is not None:
         text = f"{event.model} could not be loaded: {event.error}"
@@ -170,8 +159,7 @@ def _(event: ev.EngineLoadFailed, state: State, now: int) -> None:
         _fall(state, engine, Reason(code, text), now)
 
 
-@apply.register
-def _(event: ev.EngineLost, state: State, now: int) -> None:
+def _engine_lost(event: ev.EngineLost, state: State, now: int) -> None:
     engine = _instance(state, event.model, event.instance)
     if engine is None or not engine.in_memory:
         return
@@ -182,8 +170,7 @@ def _(event: ev.EngineLost, state: State, now: int) -> None:
         _lose(state, lease, reason, now)
 
 
-@apply.register
-def _(event: ev.EngineUnloaded, state: State, now: int) -> None:
+def _engine_unloaded(event: ev.EngineUnloaded, state: State, now: int) -> None:
     engine = _instance(state, event.model, event.instance, UNLOADING)
     if engine is None:
         return
@@ -195,8 +182,7 @@ def _(event: ev.EngineUnloaded, state: State, now: int) -> None:
         state.back_off(engine, now)
 
 
-@apply.register
-def _(event: ev.LeaseEnded, state: State, now: int) -> None:
+def _lease_ended(event: ev.LeaseEnded, state: State, now: int) -> None:
     lease = state.leases.get(event.lease_id)
     if lease is None:
         return
@@ -216,13 +202,11 @@ def _(event: ev.LeaseEnded, state: State, now: int) -> None:
     state.end_lease(lease, now)
 
 
-@apply.register
-def _(event: ev.TimerFired, state: State, now: int) -> None:
+def _timer_fired(event: ev.TimerFired, state: State, now: int) -> None:
     del event, state, now
 
 
-@apply.register
-def _(event: ev.DrainRequested, state: State, now: int) -> None:
+def _drain_requested(event: ev.DrainRequested, state: State, now: int) -> None:
     state.draining = True
     state.switching_ns = None
     if event.deadline_ns is not None:
@@ -236,6 +220,27 @@ def _(event: ev.DrainRequested, state: State, now: int) -> None:
     for engine in list(state.engines.values()):
         if engine.is_idle:
             state.rest(engine, now)
+
+
+EFFECTS: Final[dict[type, Callable[[Any, State, int], None]]] = {
+    ev.ModelRegistered: _model_registered,
+    ev.ModelRemoved: _model_removed,
+    ev.PinChanged: _pin_changed,
+    ev.PriorityChanged: _priority_changed,
+    ev.ModeChanged: _mode_changed,
+    ev.BudgetChanged: _budget_changed,
+    ev.MemorySampled: _memory_sampled,
+    ev.RequestCancelled: _request_cancelled,
+    ev.LeaseRenewed: _lease_renewed,
+    ev.LeaseRevocationAsked: _lease_revocation_asked,
+    ev.EngineLoaded: _engine_loaded,
+    ev.EngineLoadFailed: _engine_load_failed,
+    ev.EngineLost: _engine_lost,
+    ev.EngineUnloaded: _engine_unloaded,
+    ev.LeaseEnded: _lease_ended,
+    ev.TimerFired: _timer_fired,
+    ev.DrainRequested: _drain_requested,
+}
 
 
 # -- steps they share -------------------------------------------------------------------------

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 
-Amounts = Mapping[str, int]
-"""Bytes by pool name; a pool that is missing counts as 0."""
+Amounts = dict[str, int]
+"""Bytes by pool name; a pool that is missing counts as 0. Who is given some must not change them.
+
+A plain dict, as the quickest that there is for so few entries, compiled above all."""
 
 
 def total(parts: Iterable[Amounts]) -> dict[str, int]:

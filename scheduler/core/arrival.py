@@ -118,7 +118,7 @@ def starts_at_once(state: State, pending: Pending, now: int) -> bool:
         and state.is_quiet()
         and not state.timers.has_due(now)
         and (pending.deadline_ns is None or too_late(state, pending, now) is None)
-        and (not engine.form.uses or fits(engine.form.uses, state.units))
+        and (not engine.form.uses or fits(dict(engine.form.uses), state.units))
         and state.ledger.has(engine.figures.workspace_bytes)
     )
 

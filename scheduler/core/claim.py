@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, NamedTuple
 
 from scheduler.core.amounts import Amounts, plus, total
@@ -34,8 +33,8 @@ class Claimant(NamedTuple):
 class Need(NamedTuple):
     """Bytes per pool: `now` to start, `later` to have run. They differ by peaks and workspaces."""
 
-    now: Mapping[str, int]
-    later: Mapping[str, int]
+    now: Amounts
+    later: Amounts
 
 
 def claimant(lane: Lane, head: Pending, policy: Policy, now: int) -> Claimant:

@@ -7,21 +7,23 @@ answer is exact in bounded time, however alike the items are.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from operator import add, lt
+
+from scheduler.core.amounts import Amounts
 
 EXACT_UP_TO = 16
 """Candidates up to which the cheapest set is found exactly; beyond, the best are looked at."""
 WHOLE = 1 << 20
 """Parts into which a deficit is divided when it is asked how much of it an item covers."""
 
-Item = tuple[str, int, Mapping[str, int]]
+Item = tuple[str, int, Amounts]
 """A name, what it costs, and what it frees per pool."""
 Subset = tuple[int, int, int, tuple[str, ...], tuple[int, ...]]
 """Cost, how many, bytes freed in all, the names, bytes freed in each pool that is short."""
 
 
-def cheapest_cover(items: Sequence[Item], deficits: Mapping[str, int]) -> tuple[str, ...] | None:
+def cheapest_cover(items: Sequence[Item], deficits: Amounts) -> tuple[str, ...] | None:
     """The names of the cheapest set of `items` that covers every deficit, or None.
 
     Among sets of equal cost the smaller wins, then the one that frees less, then the alphabet. Up
@@ -40,7 +42,7 @@ def cheapest_cover(items: Sequence[Item], deficits: Mapping[str, int]) -> tuple[
     return (sole,) if sole is not None else _exact(useful, deficits)
 
 
-def _covers(items: Sequence[Item], deficits: Mapping[str, int]) -> bool:
+def _covers(items: Sequence[Item], deficits: Amounts) -> bool:
     for pool, short in deficits.items():
         freed = 0
         for _, _, frees in items:
@@ -53,7 +55,7 @@ def _covers(items: Sequence[Item], deficits: Mapping[str, int]) -> bool:
 # -- more items than can be looked at ---------------------------------------------------------
 
 
-def _shortlist(items: list[Item], deficits: Mapping[str, int]) -> list[Item]:
+def _shortlist(items: list[Item], deficits: Amounts) -> list[Item]:
     """The cheapest for what they free, as many as it takes to cover, at least EXACT_UP_TO."""
     ranked = sorted(
         items, key=lambda item: (item[1] * WHOLE // _relief(item[2], deficits), item[0])
@@ -64,13 +66,13 @@ def _shortlist(items: list[Item], deficits: Mapping[str, int]) -> list[Item]:
     return ranked[:size]
 
 
-def _relief(frees: Mapping[str, int], deficits: Mapping[str, int]) -> int:
+def _relief(frees: Amounts, deficits: Amounts) -> int:
     """How much of the deficits one item covers: WHOLE for each pool that it covers alone."""
     parts = (min(frees.get(pool, 0), short) * WHOLE // short for pool, short in deficits.items())
     return max(sum(parts), 1)
 
 
-def _greedy(items: list[Item], deficits: Mapping[str, int]) -> tuple[str, ...]:
+def _greedy(items: list[Item], deficits: Amounts) -> tuple[str, ...]:
     """A set that covers, without what turns out not to be needed, the dearest left out first."""
     chosen = items
     for item in sorted(items, key=lambda item: -item[1]):
@@ -83,7 +85,7 @@ def _greedy(items: list[Item], deficits: Mapping[str, int]) -> tuple[str, ...]:
 # -- few enough -------------------------------------------------------------------------------
 
 
-def _cheapest_alone(items: list[Item], deficits: Mapping[str, int]) -> str | None:
+def _cheapest_alone(items: list[Item], deficits: Amounts) -> str | None:
     """The one item that covers all, if that is provably the best set; a short cut.
 
     Only a set of cheaper ones, of which none covers alone, could be better.
@@ -99,7 +101,7 @@ def _cheapest_alone(items: list[Item], deficits: Mapping[str, int]) -> str | Non
     return name
 
 
-def _exact(items: list[Item], deficits: Mapping[str, int]) -> tuple[str, ...]:
+def _exact(items: list[Item], deficits: Amounts) -> tuple[str, ...]:
     """The best of all sets that cover, of which there is one at least."""
     half = len(items) // 2
     pools = tuple(deficits)

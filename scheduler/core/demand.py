@@ -7,16 +7,17 @@ an engine that is not loaded still says that the engine is wanted.
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
-REMEMBERED = 16
+REMEMBERED: Final = 16
 """Gaps kept: half a second of a fast camera, a quarter of a minute of a slow one."""
-FEWEST = 3
+FEWEST: Final = 3
 """Gaps needed before anything is expected of a stream."""
-STEADY = 4
+STEADY: Final = 4
 """A stream whose gaps spread by less than a quarter of the usual one keeps time."""
-MOMENT_NS = 1_000_000
+MOMENT_NS: Final = 1_000_000
 """Requests less than this apart come at once, as those of a burst do."""
-SILENT = 4
+SILENT: Final = 4
 """After so many of its longest gaps without a request, nobody expects one."""
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
+from typing import Final
 
 from scheduler.core.model import SECOND_NS
 
-REMEMBERED = 16
-FEW = 4
-FORGOTTEN_AFTER_NS = 60 * SECOND_NS
+REMEMBERED: Final = 16
+FEW: Final = 4
+FORGOTTEN_AFTER_NS: Final = 60 * SECOND_NS
 """A request is refused on the strength of samples no older than this: afterwards one may try."""
 
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scheduler.core.settings import Settings
 
 if TYPE_CHECKING:
+    from scheduler.core.amounts import Amounts
     from scheduler.core.events import MemorySampled
 
 BookingKey = tuple[str, object]
@@ -58,14 +58,14 @@ class Ledger:
 
     def __init__(self, settings: Settings) -> None:
         self.pools: dict[str, PoolBook] = {}
-        self._bookings: dict[BookingKey, Mapping[str, int]] = {}
+        self._bookings: dict[BookingKey, Amounts] = {}
         self._totals: dict[str, int] | None = None
         for name, pool in settings.pools.items():
             overhead_bytes = settings.overhead_bytes(name)
             self.pools[name] = PoolBook(pool.budget_bytes, pool.reserve_bytes, overhead_bytes)
             self.book(("overhead", name), {name: overhead_bytes})
 
-    def book(self, key: BookingKey, amounts: Mapping[str, int]) -> None:
+    def book(self, key: BookingKey, amounts: Amounts) -> None:
         """Set what is booked under `key`, replacing what was."""
         self._totals = None
         before = self._bookings.get(key)
@@ -84,7 +84,7 @@ class Ledger:
         for pool, amount in self._bookings.pop(key, {}).items():
             self.pools[pool].reserved_bytes -= amount
 
-    def booked(self, key: BookingKey) -> Mapping[str, int]:
+    def booked(self, key: BookingKey) -> Amounts:
         """What is booked under `key`, in bytes per pool."""
         return self._bookings.get(key, {})
 
@@ -100,7 +100,7 @@ class Ledger:
             seen = book.reserved_bytes - on_its_way
             book.machine_bytes = said.available_bytes - book.reserve_bytes + seen
 
-    def has(self, amounts: Mapping[str, int]) -> bool:
+    def has(self, amounts: Amounts) -> bool:
         """Whether so much may be reserved now. Nothing can be even where a pool is overdrawn."""
         for pool, amount in amounts.items():
             if amount > 0 and amount > self.pools[pool].free_bytes():

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from enum import Enum
+from typing import Final
 
 from msgspec import field
 
 from scheduler.core.value import Value
 
-SECOND_NS = 1_000_000_000
+SECOND_NS: Final = 1_000_000_000
 
-PRIORITY_CRITICAL = 100
+PRIORITY_CRITICAL: Final = 100
 """Ageing never lifts anything past this priority."""
 
 

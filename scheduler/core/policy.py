@@ -7,23 +7,24 @@ recorded run can be decided again, by the same policy or by another.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
 from scheduler.core.cover import cheapest_cover
 from scheduler.core.model import PRIORITY_CRITICAL, SECOND_NS
 from scheduler.core.request import NO_DEADLINE_NS
 
 if TYPE_CHECKING:
+    from scheduler.core.amounts import Amounts
     from scheduler.core.queue import OrderKey, Pending
 
-AGED_PRIORITY = PRIORITY_CRITICAL - 1
+AGED_PRIORITY: Final = PRIORITY_CRITICAL - 1
 """What a request counts as once it has waited for the ageing time: only critical goes before it."""
 
-MISS_NS = 60 * SECOND_NS
+MISS_NS: Final = 60 * SECOND_NS
 """A deadline missed for want of an engine weighs as much as a minute of loading."""
 
-SHORTEST_GAP_NS = 1_000_000
-DOUBLES_EVERY = 16
+SHORTEST_GAP_NS: Final = 1_000_000
+DOUBLES_EVERY: Final = 16
 """Priority points by which a model's loss weighs twice as much: 25 points nearly three times."""
 
 
@@ -38,7 +39,7 @@ class Candidate(NamedTuple):
     model: str
     priority: int
     used_ns: int
-    frees: Mapping[str, int]
+    frees: Amounts
     reload_ns: int = 0
     gap_ns: int = SECOND_NS
     misses: int = 0
@@ -65,7 +66,7 @@ class Policy(Protocol):
         """Sorts waiting requests, the first to serve smallest; unique by the request's sequence."""
 
     def choose_victims(
-        self, candidates: Sequence[Candidate], deficits: Mapping[str, int]
+        self, candidates: Sequence[Candidate], deficits: Amounts
     ) -> tuple[str, ...] | None:
         """The models to unload so that every deficit (bytes per pool) is covered, or None."""
 
@@ -94,7 +95,7 @@ class RotaPolicy:
         return (-rank(pending), 1, deadline, pending.sequence)
 
     def choose_victims(
-        self, candidates: Sequence[Candidate], deficits: Mapping[str, int]
+        self, candidates: Sequence[Candidate], deficits: Amounts
     ) -> tuple[str, ...] | None:
         """See Policy. Among sets of the same loss the one that is free sooner."""
         items = [(c.model, 2 * loss(c) + c.runs, c.frees) for c in candidates]
@@ -119,7 +120,7 @@ class FifoPolicy:
         return (0, 0, 0, pending.sequence)
 
     def choose_victims(
-        self, candidates: Sequence[Candidate], deficits: Mapping[str, int]
+        self, candidates: Sequence[Candidate], deficits: Amounts
     ) -> tuple[str, ...] | None:
         """See Policy."""
         rest = dict(deficits)

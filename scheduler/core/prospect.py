@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from scheduler.core.engine import LOADING, READY
 from scheduler.core.model import SECOND_NS
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from scheduler.core.engine import Engine
     from scheduler.core.figures import Figures
 
-GUESSED_BYTES_PER_NS = 1
+GUESSED_BYTES_PER_NS: Final = 1
 """How fast an engine is thought to load before one load was seen: 1 GB/s, a warm page cache."""
 
 

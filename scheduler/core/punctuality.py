@@ -8,7 +8,7 @@ well, and so on through the whole queue.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from scheduler.core.engine import LOADING, UNLOADED, Engine
 from scheduler.core.outcome import Reason, ReasonCode
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from scheduler.core.queue import Pending
     from scheduler.core.state import State
 
-RUNS_TO_TRUST = 3
+RUNS_TO_TRUST: Final = 3
 """Runs seen before run times count against a deadline: the first run of an engine is often slow."""
 
 

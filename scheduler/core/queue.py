@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Optional
+from typing import TYPE_CHECKING, Final, Optional
 
 from scheduler.core.model import QueueKeep
 
@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from scheduler.core.request import Request
 
 OrderKey = tuple[int, int, int, int]
-BEFORE_ALL: OrderKey = (-(2**63), 0, 0, 0)
-AFTER_ALL: OrderKey = (2**63, 0, 0, 0)
-NOBODY = -(2**63)
+BEFORE_ALL: Final[OrderKey] = (-(2**63), 0, 0, 0)
+AFTER_ALL: Final[OrderKey] = (2**63, 0, 0, 0)
+NOBODY: Final = -(2**63)
 """Less than any priority."""
 Target = tuple[tuple[str, ...], Optional[int]]
 Likeness = tuple[str, int, int, int, bool]

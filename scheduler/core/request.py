@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 from scheduler.core.value import Value
 
-NO_DEADLINE_NS = 2**63 - 1
+NO_DEADLINE_NS: Final = 2**63 - 1
 """A deadline that never comes, for a request that overrides its model's default with none."""
 
 
@@ -23,7 +24,10 @@ class RequestKind(str, Enum):
     """Have the engine out of memory; ends when it is unloaded."""
 
 
-INFER, HOLD, LOAD, UNLOAD = RequestKind
+INFER: Final = RequestKind.INFER
+HOLD: Final = RequestKind.HOLD
+LOAD: Final = RequestKind.LOAD
+UNLOAD: Final = RequestKind.UNLOAD
 """By names of their own, as they are looked at all the time; see `engine`."""
 
 

@@ -5,10 +5,10 @@ One claimant at a time makes room; the others may use what is free.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Final
 
-from scheduler.core.amounts import larger, plus, shortage, sized, sizes, total
+from scheduler.core.amounts import Amounts, larger, plus, shortage, sized, sizes, total
 from scheduler.core.claim import Claimant, Need
 from scheduler.core.engine import LOADING, READY, Engine
 from scheduler.core.outcome import Reason, ReasonCode
@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from scheduler.core.state import State
     from scheduler.core.witness import Rule, Witness
 
-RUNNING = Reason(ReasonCode.WAITS_FOR_ENGINE, "its engine is running")
-BEHIND = Reason(ReasonCode.WAITS_FOR_TURN, "somebody before it waits for that memory")
+RUNNING: Final = Reason(ReasonCode.WAITS_FOR_ENGINE, "its engine is running")
+BEHIND: Final = Reason(ReasonCode.WAITS_FOR_TURN, "somebody before it waits for that memory")
 
 
 def has_to_go(engine: Engine) -> Reason:
@@ -90,7 +90,7 @@ class Room(Refusing):
         return Reason(ReasonCode.WAITS_FOR_MEMORY, f"{names} makes room for {who.name}")
 
     def _without_victims(
-        self, who: Claimant, need: Need, deficits: Mapping[str, int], rivals: tuple[Engine, ...]
+        self, who: Claimant, need: Need, deficits: Amounts, rivals: tuple[Engine, ...]
     ) -> Reason:
         """Nobody can go. If what runs gives back is enough, nobody starts anew in its place."""
         most = larger(need.now, need.later)
@@ -178,7 +178,7 @@ class Room(Refusing):
         return larger(shortage(need.now, soon), shortage(need.later, everything))
 
     def choose(
-        self, who: Claimant, deficits: Mapping[str, int], rivals: tuple[Engine, ...]
+        self, who: Claimant, deficits: Amounts, rivals: tuple[Engine, ...]
     ) -> tuple[Engine, ...] | None:
         """A sufficient set: of engines idle in time if that is enough, else of others too."""
         witness = self.state.witness
@@ -221,7 +221,7 @@ class Room(Refusing):
         return idle_from_ns(engine, self.now) + who.takes_ns <= who.pending.deadline_ns
 
     def _cheaper_soon(
-        self, who: Claimant, deficits: Mapping[str, int], victims: tuple[Engine, ...]
+        self, who: Claimant, deficits: Amounts, victims: tuple[Engine, ...]
     ) -> tuple[str, ...]:
         """Whom a patient claimant waits for, as it costs less to do without than `victims`.
 
@@ -275,7 +275,7 @@ class Room(Refusing):
             if rule is not None:
                 witness.spared(who, engine, rule)
 
-    def _cannot(self, who: Claimant, deficits: Mapping[str, int]) -> Reason:
+    def _cannot(self, who: Claimant, deficits: Amounts) -> Reason:
         """Nothing suffices at present: nobody is evicted, and nothing is claimed."""
         for pool in deficits:
             book = self.state.ledger.pools[pool]

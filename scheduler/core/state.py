@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from scheduler.core.amounts import plus
+from scheduler.core.amounts import Amounts, plus
 from scheduler.core.choice import review_later
 from scheduler.core.decisions import (
     Decision,
@@ -43,8 +43,6 @@ from scheduler.core.timers import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from scheduler.core.fit import Fit
     from scheduler.core.settings import Settings
     from scheduler.core.witness import Witness
@@ -134,7 +132,7 @@ class State:
 
     # -- leases -----------------------------------------------------------------------------
 
-    def grant(self, batch: list[Pending], amounts: Mapping[str, int], now: int) -> None:
+    def grant(self, batch: list[Pending], amounts: Amounts, now: int) -> None:
         """Give the requests of `batch`, all of one lane, a lease on that lane's engines.
 
         They must not be in the queue (any more).

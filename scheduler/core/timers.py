@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from enum import Enum
 from heapq import heapify, heappop, heappush
-from typing import Union
+from typing import Final, Union
 
 
 class TimerKind(str, Enum):
@@ -24,8 +24,12 @@ class TimerKind(str, Enum):
     DRAIN = "drain"
 
 
-DEADLINE, OVERDUE, AGEING, LEASE, RUN = list(TimerKind)[:5]
-KEEP_ALIVE = TimerKind.KEEP_ALIVE
+DEADLINE: Final = TimerKind.DEADLINE
+OVERDUE: Final = TimerKind.OVERDUE
+AGEING: Final = TimerKind.AGEING
+LEASE: Final = TimerKind.LEASE
+RUN: Final = TimerKind.RUN
+KEEP_ALIVE: Final = TimerKind.KEEP_ALIVE
 """Those that each request sets or clears, by names of their own; see `engine`."""
 
 

@@ -8,7 +8,7 @@ whoever it is, waits longer for that than `TRAIN_NS`, as far as run times can be
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 from scheduler.core.queue import AFTER_ALL
 from scheduler.core.request import INFER
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from scheduler.core.queue import Lane, OrderKey, Pending
     from scheduler.core.state import State
 
-TRAIN_NS = 1_000_000
+TRAIN_NS: Final = 1_000_000
 """How long a train is expected to take at most: the shortest deadlines are ten times as long."""
 
 

@@ -6,11 +6,12 @@ recorded run is explained when it is decided again.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from enum import Enum
 from typing import TYPE_CHECKING, Protocol
 
 if TYPE_CHECKING:
+    from scheduler.core.amounts import Amounts
     from scheduler.core.claim import Claimant
     from scheduler.core.engine import Engine
     from scheduler.core.policy import Candidate
@@ -44,7 +45,7 @@ class Witness(Protocol):
         self,
         who: Claimant,
         candidates: Sequence[Candidate],
-        deficits: Mapping[str, int],
+        deficits: Amounts,
         rivals: tuple[Engine, ...],
         chosen: tuple[str, ...] | None,
     ) -> None:

@@ -15,6 +15,7 @@ from scheduler.explain.span import spoken
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from scheduler.core.amounts import Amounts
     from scheduler.core.claim import Claimant
     from scheduler.core.engine import Engine
     from scheduler.core.policy import Candidate
@@ -43,7 +44,7 @@ class Weighing:
     """
 
     candidates: tuple[Candidate, ...]
-    deficits: Mapping[str, int]
+    deficits: Amounts
     rivals: tuple[str, ...]
     chosen: tuple[str, ...] | None
     spared: Mapping[str, Rule]
@@ -78,7 +79,7 @@ class Listener:
         self,
         who: Claimant,
         candidates: Sequence[Candidate],
-        deficits: Mapping[str, int],
+        deficits: Amounts,
         rivals: tuple[Engine, ...],
         chosen: tuple[str, ...] | None,
     ) -> None:

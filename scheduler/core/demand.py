@@ -24,12 +24,21 @@ SILENT: Final = 4
 class Demand:
     """The arrivals of one model's requests. Times are nanoseconds."""
 
-    __slots__ = ("_allowed", "_gaps", "_last_ns", "_longest_ns", "_steady", "_usual_ns")
+    __slots__ = (
+        "_allowed",
+        "_gaps",
+        "_last_ns",
+        "_longest_ns",
+        "_steady",
+        "_usual_allowed_ns",
+        "_usual_ns",
+    )
 
     def __init__(self) -> None:
         self._gaps: deque[int] = deque(maxlen=REMEMBERED)
         self._allowed: deque[int] = deque(maxlen=REMEMBERED)
         self._last_ns: int | None = None
+        self._usual_allowed_ns: int | None = None
         self._usual_ns = 0
         self._longest_ns = 0
         self._steady = False
@@ -47,11 +56,13 @@ class Demand:
         self._last_ns = now
         if allowed_ns is not None:
             self._allowed.append(allowed_ns)
+            self._usual_allowed_ns = None
 
     def forget(self) -> None:
         """Expect nothing until requests have come again."""
         self._gaps.clear()
         self._allowed.clear()
+        self._usual_allowed_ns = None
         self._last_ns = None
         self._usual_ns = 0
 
@@ -92,9 +103,9 @@ class Demand:
 
     def allowed_ns(self) -> int | None:
         """How long a request usually has until its deadline, None when nothing is known of that."""
-        if not self._allowed:
-            return None
-        return sorted(self._allowed)[len(self._allowed) // 2]
+        if self._usual_allowed_ns is None and self._allowed:
+            self._usual_allowed_ns = sorted(self._allowed)[len(self._allowed) // 2]
+        return self._usual_allowed_ns
 
     def is_steady(self) -> bool:
         """Whether the requests keep time."""

@@ -119,6 +119,8 @@ class Sparing(Balance):
 
         Right after a request of a steady stream its engine can be away for longest.
         """
+        if engine.allowed_ns() is None:
+            return False
         wanted_ns = until_next_ns(engine, self.now)
         if wanted_ns is None or self.now + wanted_ns >= who.patient_ns:
             return False

@@ -17,8 +17,18 @@ EXACT_UP_TO = 16
 WHOLE = 1 << 20
 """Parts into which a deficit is divided when it is asked how much of it an item covers."""
 
-Item = tuple[str, int, Amounts]
-"""A name, what it costs, and what it frees per pool."""
+
+class Item:
+    """Somebody who could go: what that costs, and what it frees per pool."""
+
+    __slots__ = ("cost", "frees", "name")
+
+    def __init__(self, name: str, cost: int, frees: Amounts) -> None:
+        self.name = name
+        self.cost = cost
+        self.frees = frees
+
+
 Subset = tuple[int, int, int, tuple[str, ...], tuple[int, ...]]
 """Cost, how many, bytes freed in all, the names, bytes freed in each pool that is short."""
 
@@ -30,23 +40,40 @@ def cheapest_cover(items: Sequence[Item], deficits: Amounts) -> tuple[str, ...] 
     to 16 useful items the answer is exact; of more, those are kept that cost least for what they
     free, with what the cheap ones cannot cover alone.
     """
-    useful = [item for item in items if any(item[2].get(pool, 0) > 0 for pool in deficits)]
-    if not _covers(useful, deficits):
-        return None
+    useful = [item for item in items if _helps(item, deficits)]
     if len(useful) > EXACT_UP_TO:
+        if not _covers(useful, deficits):
+            return None
         useful = _shortlist(useful, deficits)
-    useful.sort(key=lambda item: item[0])
     if len(useful) > EXACT_UP_TO:
-        return _greedy(useful, deficits)
+        return _greedy(_by_name(useful), deficits)
     sole = _cheapest_alone(useful, deficits)
-    return (sole,) if sole is not None else _exact(useful, deficits)
+    if sole is not None:
+        if _is_best(sole, useful, deficits):
+            return (sole.name,)
+    elif not _covers(useful, deficits):
+        return None
+    return _exact(_by_name(useful), deficits)
+
+
+def _by_name(items: list[Item]) -> list[Item]:
+    return sorted(items, key=lambda item: item.name)
+
+
+def _helps(item: Item, deficits: Amounts) -> bool:
+    """Whether it frees anything that is short."""
+    frees = item.frees
+    for pool in deficits:  # noqa: SIM110 - a generator costs more than the look
+        if frees.get(pool, 0) > 0:
+            return True
+    return False
 
 
 def _covers(items: Sequence[Item], deficits: Amounts) -> bool:
     for pool, short in deficits.items():
         freed = 0
-        for _, _, frees in items:
-            freed += frees.get(pool, 0)
+        for item in items:
+            freed += item.frees.get(pool, 0)
         if freed < short:
             return False
     return True
@@ -58,7 +85,7 @@ def _covers(items: Sequence[Item], deficits: Amounts) -> bool:
 def _shortlist(items: list[Item], deficits: Amounts) -> list[Item]:
     """The cheapest for what they free, as many as it takes to cover, at least EXACT_UP_TO."""
     ranked = sorted(
-        items, key=lambda item: (item[1] * WHOLE // _relief(item[2], deficits), item[0])
+        items, key=lambda item: (item.cost * WHOLE // _relief(item.frees, deficits), item.name)
     )
     size = EXACT_UP_TO
     while not _covers(ranked[:size], deficits):
@@ -75,30 +102,49 @@ def _relief(frees: Amounts, deficits: Amounts) -> int:
 def _greedy(items: list[Item], deficits: Amounts) -> tuple[str, ...]:
     """A set that covers, without what turns out not to be needed, the dearest left out first."""
     chosen = items
-    for item in sorted(items, key=lambda item: -item[1]):
+    for item in sorted(items, key=lambda item: -item.cost):
         rest = [other for other in chosen if other is not item]
         if _covers(rest, deficits):
             chosen = rest
-    return tuple(name for name, _, _ in chosen)
+    return tuple(item.name for item in chosen)
 
 
 # -- few enough -------------------------------------------------------------------------------
 
 
-def _cheapest_alone(items: list[Item], deficits: Amounts) -> str | None:
-    """The one item that covers all, if that is provably the best set; a short cut.
+def _cheapest_alone(items: list[Item], deficits: Amounts) -> Item | None:
+    """The one item that covers all by itself, if there is one."""
+    best: Item | None = None
+    for item in items:
+        if best is not None and item.cost > best.cost:
+            continue
+        if _covers_alone(item, deficits) and (best is None or _order(item) < _order(best)):
+            best = item
+    return best
+
+
+def _covers_alone(item: Item, deficits: Amounts) -> bool:
+    frees = item.frees
+    for pool, short in deficits.items():  # noqa: SIM110 - a generator costs more than the look
+        if frees.get(pool, 0) < short:
+            return False
+    return True
+
+
+def _order(item: Item) -> tuple[int, int, str]:
+    return (item.cost, sum(item.frees.values()), item.name)
+
+
+def _is_best(sole: Item, items: list[Item], deficits: Amounts) -> bool:
+    """Whether the cheapest that covers alone is provably the best set; a short cut.
 
     Only a set of cheaper ones, of which none covers alone, could be better.
     """
-    alone = [item for item in items if _covers((item,), deficits)]
-    if not alone:
-        return None
-    name, cost, _ = min(alone, key=lambda item: (item[1], sum(item[2].values()), item[0]))
-    cheaper = [item for item in items if item[1] < cost]
-    two_cost = sum(sorted(item[1] for item in cheaper)[:2])
-    if len(cheaper) > 1 and two_cost < cost and _covers(cheaper, deficits):
-        return None
-    return name
+    cheaper = [item for item in items if item.cost < sole.cost]
+    if len(cheaper) < 2:  # noqa: PLR2004
+        return True
+    two_cost = sum(sorted([item.cost for item in cheaper])[:2])
+    return two_cost >= sole.cost or not _covers(cheaper, deficits)
 
 
 def _exact(items: list[Item], deficits: Amounts) -> tuple[str, ...]:
@@ -131,9 +177,9 @@ def _completed(
 def _subsets(items: Sequence[Item], pools: tuple[str, ...]) -> list[Subset]:
     """Every set that can be made of `items`, the empty one included."""
     made: list[Subset] = [(0, 0, 0, (), (0,) * len(pools))]
-    for name, cost, frees in items:
-        freed = tuple(frees.get(pool, 0) for pool in pools)
-        alone = (cost, 1, sum(frees.values()), (name,), freed)
+    for item in items:
+        freed = tuple(item.frees.get(pool, 0) for pool in pools)
+        alone = (item.cost, 1, sum(item.frees.values()), (item.name,), freed)
         made += [_joined(subset, alone) for subset in made]
     return made
 

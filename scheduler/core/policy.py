@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
 
-from scheduler.core.cover import cheapest_cover
+from scheduler.core.cover import Item, cheapest_cover
 from scheduler.core.model import PRIORITY_CRITICAL, SECOND_NS
 from scheduler.core.request import NO_DEADLINE_NS
 
@@ -98,7 +98,7 @@ class RotaPolicy:
         self, candidates: Sequence[Candidate], deficits: Amounts
     ) -> tuple[str, ...] | None:
         """See Policy. Among sets of the same loss the one that is free sooner."""
-        items = [(c.model, 2 * loss(c) + c.runs, c.frees) for c in candidates]
+        items = [Item(c.model, 2 * loss(c) + c.runs, c.frees) for c in candidates]
         return cheapest_cover(items, deficits)
 
 

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from scheduler.core import cover
-from scheduler.core.cover import EXACT_UP_TO, cheapest_cover
+from scheduler.core.cover import EXACT_UP_TO, Item, cheapest_cover
 
 amounts = st.integers(0, 12)
 frees = st.fixed_dictionaries({}, optional={"x": amounts, "y": amounts, "z": amounts})
@@ -21,19 +21,19 @@ deficits = st.one_of(
 
 def named(parts):
     """Items out of costs and what they free: `m00`, `m01` ..."""
-    return [(f"m{i:02}", cost, freed) for i, (cost, freed) in enumerate(parts)]
+    return [Item(f"m{i:02}", cost, freed) for i, (cost, freed) in enumerate(parts)]
 
 
 def by_trying_all(items, short):
     """What the docstring promises, word for word."""
-    useful = [i for i in items if any(i[2].get(pool, 0) for pool in short)]
+    useful = [i for i in items if any(i.frees.get(pool, 0) for pool in short)]
     found = []
     for count in range(len(useful) + 1):
         for chosen in combinations(useful, count):
-            if all(sum(i[2].get(p, 0) for i in chosen) >= s for p, s in short.items()):
-                freed = sum(sum(i[2].values()) for i in chosen)
-                names = tuple(sorted(i[0] for i in chosen))
-                found.append((sum(i[1] for i in chosen), count, freed, names))
+            if all(sum(i.frees.get(p, 0) for i in chosen) >= s for p, s in short.items()):
+                freed = sum(sum(i.frees.values()) for i in chosen)
+                names = tuple(sorted(i.name for i in chosen))
+                found.append((sum(i.cost for i in chosen), count, freed, names))
     return min(found)[3] if found else None
 
 
@@ -114,7 +114,7 @@ def test_of_more_than_that_which_are_all_needed_none_goes_for_nothing():
     chosen = cheapest_cover(items, {"x": 200})
     assert chosen == tuple(f"m{i:02}" for i in range(20))
     # The dear one that is large makes seven of the others unnecessary.
-    more = [*items[:20], ("n", 10**6, {"x": 175})]
+    more = [*items[:20], Item("n", 10**6, {"x": 175})]
     assert cheapest_cover(more, {"x": 300}) == (*(f"m{i:02}" for i in range(13)), "n")
 
 
@@ -123,7 +123,7 @@ def test_of_more_than_that_which_are_all_needed_none_goes_for_nothing():
 def test_of_any_number_the_set_is_enough_and_nobody_in_it_is_superfluous(items, short):
     short = {pool: amount * 8 for pool, amount in short.items()}
     chosen = cheapest_cover(items, short)
-    there = {name: freed for name, _, freed in items}
+    there = {item.name: item.frees for item in items}
     for pool, amount in short.items():
         enough = sum(freed.get(pool, 0) for freed in there.values()) >= amount
         assert enough or chosen is None

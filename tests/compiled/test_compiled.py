@@ -18,8 +18,8 @@ def test_it_says_that_it_is_compiled(compiled):
 
 
 def test_the_tests_of_the_core_pass(compiled):
-    words = ("-q", "-p", "no:xdist", "-p", "no:cacheprovider", "tests/core", "tests/scenarios")
-    done = compiled.run("pytest", *words)
+    words = ("-q", "-m", "not sources", "-p", "no:xdist", "-p", "no:cacheprovider")
+    done = compiled.run("pytest", *words, "tests/core", "tests/scenarios")
     assert done.returncode == 0, done.stdout
 
 

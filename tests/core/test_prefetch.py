@@ -95,6 +95,7 @@ def test_nobody_goes_who_is_worth_more(make_world):
     assert world.count("unload rival") == 0
 
 
+@pytest.mark.sources
 @pytest.mark.parametrize(("gap_ms", "again_ms"), [(1000, 1000), (280, LOAD)])
 def test_in_vain_it_is_tried_again_after_the_gap_or_the_load_whichever_is_longer(
     make_world, gap_ms, again_ms

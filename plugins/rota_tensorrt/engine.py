@@ -44,6 +44,11 @@ class TensorRtEngine(EnginePlugin):
     def load(self) -> None:
         """Check the plan, open the GPU, bring the plan into its memory."""
         options, subject = self.options, self.context.model
+        if options.weights_budget is not None and not self.context.device.startswith("cuda"):
+            raise EngineError(
+                f"{subject}: weights_budget leaves weights in the host's memory, and that is the "
+                f"GPU's too ({self.context.device}); leave it out"
+            )
         header = read_header(options.plan)
         module = open_library(options.plan, header, version_compatible=options.version_compatible)
         number = device_number(self.context.device)

@@ -54,8 +54,9 @@ def build(
 ) -> None:
     """Build TensorRT plans of MODEL.onnx, with a configuration that names their footprints.
 
-    Takes minutes with TensorRT, which measures on this machine's GPU, and seconds with
-    TensorRT-RTX, which needs none. Exit status 1: the model cannot be built. 2: wrong usage.
+    Takes minutes with TensorRT, which measures on this machine's GPU (CUDA_VISIBLE_DEVICES says
+    which of several), and seconds with TensorRT-RTX, which needs none. Exit status 1: the model
+    cannot be built. 2: wrong usage.
     """
     with _told():
         order = BuildOrder(

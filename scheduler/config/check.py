@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from scheduler.config.config import Config, total_of
+from scheduler.config.device import family
 from scheduler.core.admission import never
 from scheduler.core.amounts import sized, total
 from scheduler.core.fit import Fit, declared_fit, least_resident, most_bytes
@@ -40,6 +41,7 @@ def check(config: Config, total_bytes: Mapping[str, int]) -> list[Finding]:
         *_pinned(specs, settings),
         *(finding for spec in specs.values() for finding in _model(spec, specs, settings)),
         *_together(specs, settings),
+        *_shared_units(specs, settings),
         *check_modes(config, settings),
     ]
 
@@ -194,6 +196,24 @@ def _spread(specs: Mapping[str, ModelSpec], settings: Settings, pools: list[str]
         f"all models together need at least {sized(need)} of {' and '.join(pools)}, which have "
         f"{sized(usable)}: {end}"
     )
+
+
+def _shared_units(specs: Mapping[str, ModelSpec], settings: Settings) -> Iterator[Finding]:
+    """Resources of which several devices have fewer units than there are devices."""
+    for name, units in settings.resources.items():
+        forms = [form for spec in specs.values() for form in spec.forms if name in form.uses]
+        devices = [
+            pool
+            for pool in settings.pools
+            if family(pool) and any(pool in form.footprint for form in forms)
+        ]
+        if name not in settings.pools and units < len(devices):
+            own = ", ".join(f'"{device}": 1' for device in devices)
+            yield Finding(
+                f"{name}: {units} for {' and '.join(devices)} together, so a run on one waits for "
+                f"those on the other; to have them run side by side write resources: {{{own}}} and "
+                f"uses: {{{family(devices[0])}: 1}}"
+            )
 
 
 def _less_overhead(settings: Settings, pool: str) -> str:

@@ -163,3 +163,29 @@ def test_a_configuration_in_a_mode_is_what_the_mode_makes_of_it(load):
     assert list(quiet.sources) == ["laser"]
     assert quiet.settings({}).mode is None
     assert list(config.in_mode(None).models) == ["slam", "faces", "ears"]
+
+
+TWO_GPUS = "{pools: {cuda:0: {budget: 4GiB}, cuda:1: {budget: 4GiB}}}"
+
+
+def test_one_unit_for_two_gpus_makes_each_wait_for_the_other(load):
+    uses = ", device: cuda, uses: {gpu: 1}"
+    models = [model(name, "1GiB", uses) for name in "ab"]
+    _, others = findings(load, TWO_GPUS, *models, more="resources: {gpu: 1}\n")
+    assert others[-1] == (
+        "gpu: 1 for cuda:0 and cuda:1 together, so a run on one waits for those on the other; to "
+        'have them run side by side write resources: {"cuda:0": 1, "cuda:1": 1} and uses: {cuda: 1}'
+    )
+    told = others[-1].partition("write ")[2]
+    resources, _, uses = told.partition(" and ")
+    models = [model(name, "1GiB", f", device: cuda, {uses}") for name in "ab"]
+    _, others = findings(load, TWO_GPUS, *models, more=f"{resources}\n")
+    assert not any("together, so" in text for text in others)
+
+
+def test_enough_units_or_one_gpu_are_not_spoken_of(load):
+    uses = ", device: cuda, uses: {gpu: 1}"
+    for device, units in ((uses, 2), (', device: "cuda:0", uses: {gpu: 1}', 1)):
+        models = [model(name, "1GiB", device) for name in "ab"]
+        _, others = findings(load, TWO_GPUS, *models, more=f"resources: {{gpu: {units}}}\n")
+        assert not any("together, so" in text for text in others)

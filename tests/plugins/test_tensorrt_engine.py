@@ -415,6 +415,12 @@ def test_weights_that_cannot_be_streamed_have_no_budget(make):
         make(weights_budget=1000).load()
 
 
+def test_weights_are_not_streamed_from_the_memory_in_which_they_are(make):
+    """A Jetson's GPU works in the host's memory."""
+    with pytest.raises(EngineError, match=r"and that is the GPU's too \(unified\); leave it out"):
+        make(EngineContext("faces", "unified"), weights_budget=1000).load()
+
+
 @pytest.mark.parametrize(("budget", "on_device"), [(1200, 1200), (100, 500), (9999, 2000)])
 def test_weights_that_are_streamed_count_with_what_is_kept_of_them(gpu, make, budget, on_device):
     gpu.network.streamable_bytes = 1500

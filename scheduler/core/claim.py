@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from scheduler.core.amounts import Amounts, plus, total
 from scheduler.core.policy import rank
@@ -14,27 +14,52 @@ if TYPE_CHECKING:
     from scheduler.core.queue import Lane, Pending
 
 
-class Claimant(NamedTuple):
+class Claimant:
     """Who wants room made: a waiting request, or a pin. Lets others finish until `patient_ns`.
 
     `rank` is its place in the order, age included; `priority` is its importance without it.
-    `takes_ns` is how long it needs, with loading, until it has run once.
+    `takes_ns` is how long it needs, with loading, until it has run once: in the form
+    of the moment, until another was chosen.
     """
 
-    name: str
-    priority: int
-    rank: int
-    patient_ns: int
-    takes_ns: int
-    engines: tuple[Engine, ...]
-    pending: Pending | None = None
+    __slots__ = ("_name", "engines", "patient_ns", "pending", "priority", "rank", "takes_ns")
+
+    def __init__(
+        self,
+        *,
+        name: str = "",
+        priority: int,
+        rank: int,
+        patient_ns: int,
+        takes_ns: int,
+        engines: tuple[Engine, ...],
+        pending: Pending | None = None,
+    ) -> None:
+        self._name = name
+        self.priority = priority
+        self.rank = rank
+        self.patient_ns = patient_ns
+        self.takes_ns = takes_ns
+        self.engines = engines
+        self.pending = pending
+
+    @property
+    def name(self) -> str:
+        """Who it is, for people: put into words only where they are read."""
+        if self.pending is None:
+            return self._name
+        request = self.pending.request
+        return f"{' and '.join(request.models)}, request {request.id}"
 
 
-class Need(NamedTuple):
+class Need:
     """Bytes per pool: `now` to start, `later` to have run. They differ by peaks and workspaces."""
 
-    now: Amounts
-    later: Amounts
+    __slots__ = ("later", "now")
+
+    def __init__(self, now: Amounts, later: Amounts) -> None:
+        self.now = now
+        self.later = later
 
 
 def claimant(lane: Lane, head: Pending, policy: Policy, now: int) -> Claimant:
@@ -44,13 +69,12 @@ def claimant(lane: Lane, head: Pending, policy: Policy, now: int) -> Claimant:
         max_wait_ns = min(max_wait_ns, (head.deadline_ns - head.arrived_ns) // 2)
     patient = policy.patient and not head.overdue
     return Claimant(
-        f"{' and '.join(head.request.models)}, request {head.request.id}",
-        lane.importance(),
-        rank(head),
-        head.arrived_ns + max_wait_ns if patient else now,
-        service_ns(lane.engines),
-        lane.engines,
-        head,
+        priority=lane.importance(),
+        rank=rank(head),
+        patient_ns=head.arrived_ns + max_wait_ns if patient else now,
+        takes_ns=service_ns(lane.engines),
+        engines=lane.engines,
+        pending=head,
     )
 
 

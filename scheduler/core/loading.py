@@ -101,7 +101,7 @@ class Loading:
                     ReasonCode.WAITS_FOR_EXCLUSIVE, f"{rival.name} of its group is {what}"
                 )
         if any(engine.has_choice for engine in absent):
-            who = self._in_their_forms(absent, who, items, rivals)
+            self._in_their_forms(absent, who, items, rivals)
         need = to_come(absent, items)
         if rivals or not self.room.has(need):
             return self.room.make(who, need, rivals)
@@ -113,13 +113,13 @@ class Loading:
 
     def _in_their_forms(
         self, absent: list[Engine], who: Claimant, items: int, rivals: tuple[Engine, ...]
-    ) -> Claimant:
+    ) -> None:
         """Let each take the form in which it is to come."""
         if len(who.engines) == 1:
             self.choice.take(absent[0], items, who, rivals)
         else:
             self.choice.take_together(who.engines, items)
-        return who._replace(takes_ns=service_ns(who.engines))
+        who.takes_ns = service_ns(who.engines)
 
     def _load(self, engine: Engine, *, ahead: bool = False) -> None:
         self.state.load(engine, self.now, ahead=ahead)

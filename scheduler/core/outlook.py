@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scheduler.core.admission import excluded_by_pin
-from scheduler.core.amounts import plus, shortage, total
+from scheduler.core.amounts import Amounts, plus, shortage, total
 from scheduler.core.engine import LOADING, READY, UNLOADING, Engine
 from scheduler.core.fit import Fit, never_fits
 from scheduler.core.outcome import Reason, ReasonCode
@@ -129,7 +129,7 @@ def usable_bytes(state: State) -> dict[str, int]:
 
 def transient_bytes(state: State) -> dict[str, int]:
     """What comes back by itself: the workspaces of runs and the peaks of loads."""
-    parts = []
+    parts: list[Amounts] = []
     for engine in state.engines.values():
         if engine.run is not None:
             parts.append(state.ledger.booked(("lease", engine.run.id)))
@@ -148,7 +148,7 @@ def is_leaving(state: State, engine: Engine) -> bool:
     """Whether the mode sends it away as soon as it is idle, and its thread comes back."""
     if engine.disabled is None and engine.name not in state.leaving:
         return False
-    return engine.condemned is None and engine.state in {READY, LOADING}
+    return engine.condemned is None and (engine.state is READY or engine.state is LOADING)
 
 
 def must_go(state: State, engine: Engine) -> Reason | None:
@@ -168,8 +168,9 @@ def must_go(state: State, engine: Engine) -> Reason | None:
 
 def unloading_bytes(state: State) -> dict[str, int]:
     """What the unloads give back that are under way, or follow as soon as an engine is idle."""
-    return total(
+    parts = [
         state.ledger.booked(("engine", engine.name))
         for engine in state.engines.values()
         if engine.state is UNLOADING or is_leaving(state, engine)
-    )
+    ]
+    return total(parts)

@@ -7,7 +7,7 @@ recorded run can be decided again, by the same policy or by another.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Final, Protocol
 
 from scheduler.core.cover import Item, cheapest_cover
 from scheduler.core.model import PRIORITY_CRITICAL, SECOND_NS
@@ -28,7 +28,7 @@ DOUBLES_EVERY: Final = 16
 """Priority points by which a model's loss weighs twice as much: 25 points nearly three times."""
 
 
-class Candidate(NamedTuple):
+class Candidate:
     """An engine that could be unloaded: what that frees per pool, and what speaks against it.
 
     `reload_ns` is how long it would take to have it back, `gap_ns` how long until it is wanted (a
@@ -36,14 +36,28 @@ class Candidate(NamedTuple):
     expected to miss their deadlines for it. `runs`: it is in use, and so not free at once.
     """
 
-    model: str
-    priority: int
-    used_ns: int
-    frees: Amounts
-    reload_ns: int = 0
-    gap_ns: int = SECOND_NS
-    misses: int = 0
-    runs: bool = False
+    __slots__ = ("frees", "gap_ns", "misses", "model", "priority", "reload_ns", "runs", "used_ns")
+
+    def __init__(
+        self,
+        model: str,
+        priority: int,
+        used_ns: int,
+        frees: Amounts,
+        *,
+        reload_ns: int = 0,
+        gap_ns: int = SECOND_NS,
+        misses: int = 0,
+        runs: bool = False,
+    ) -> None:
+        self.model = model
+        self.priority = priority
+        self.used_ns = used_ns
+        self.frees = frees
+        self.reload_ns = reload_ns
+        self.gap_ns = gap_ns
+        self.misses = misses
+        self.runs = runs
 
 
 class Policy(Protocol):

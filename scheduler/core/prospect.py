@@ -30,8 +30,11 @@ def load_ns(figures: Figures) -> int:
 
 def service_ns(engines: tuple[Engine, ...]) -> int:
     """How long until engines that are not in memory would have served one request."""
-    loads = [reload_ns(e) for e in engines if e.state is not READY]
-    return max(loads, default=0) + engines[0].run_times.usual_ns()
+    loads_ns = 0
+    for engine in engines:
+        if engine.state is not READY:
+            loads_ns = max(loads_ns, reload_ns(engine))
+    return loads_ns + engines[0].run_times.usual_ns()
 
 
 def idle_from_ns(engine: Engine, now: int) -> int:

@@ -5,7 +5,6 @@ One claimant at a time makes room; the others may use what is free.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
 from scheduler.core.amounts import Amounts, larger, plus, shortage, sized, sizes, total
@@ -26,6 +25,11 @@ if TYPE_CHECKING:
 
 RUNNING: Final = Reason(ReasonCode.WAITS_FOR_ENGINE, "its engine is running")
 BEHIND: Final = Reason(ReasonCode.WAITS_FOR_TURN, "somebody before it waits for that memory")
+
+IDLE_IN_TIME: Final = 0
+RUNNING_TOO: Final = 1
+HELD_TOO: Final = 2
+"""How far a claimant goes: engines that are idle in time, then all that run, then held ones too."""
 
 
 def has_to_go(engine: Engine) -> Reason:
@@ -182,34 +186,36 @@ class Room(Refusing):
     ) -> tuple[Engine, ...] | None:
         """A sufficient set: of engines idle in time if that is enough, else of others too."""
         witness = self.state.witness
-        rest = shortage(deficits, total(self.booked(rival) for rival in rivals))
+        rest = deficits
+        if rivals:
+            rest = shortage(deficits, total([self.booked(rival) for rival in rivals]))
         ready = self._looked_at(who, self._ready_beside(who))
-        looked_at = [(engine, self.spares(engine, who, rivals)) for engine in ready]
+        rules = [self.spares(engine, who, rivals) for engine in ready]
+        free = [engine for engine, rule in zip(ready, rules, strict=True) if rule is None]
         before = -1
-        for reach in self._reaches(who):
-            found = {e.name: e for e, rule in looked_at if rule is None and reach(e)}
+        for reach in (IDLE_IN_TIME, RUNNING_TOO, HELD_TOO):
+            found = [engine for engine in free if self._is_in_reach(engine, who, reach)]
             if witness is not None:
-                self._tell_spared(witness, who, looked_at)
+                self._tell_spared(witness, who, ready, rules)
             elif len(found) == before:
                 continue  # Nobody more than those who did not suffice.
             before = len(found)
-            if any(rival.name not in found for rival in rivals):
+            if any(rival not in found for rival in rivals):
                 continue
-            others = [self.candidate(e, who.takes_ns) for e in found.values() if e not in rivals]
+            others = [self.candidate(e, who.takes_ns) for e in found if e not in rivals]
             chosen = self.state.policy.choose_victims(others, rest) if rest else ()
             if witness is not None:
                 witness.weighed(who, others, rest, rivals, chosen)
             if chosen is not None:
-                return (*rivals, *(found[name] for name in chosen))
+                engines = self.state.engines
+                return (*rivals, *[engines[name] for name in chosen])
         return None
 
-    def _reaches(self, who: Claimant) -> tuple[Callable[[Engine], bool], ...]:
-        """How far a claimant goes: engines idle in time, then running ones, then held ones."""
-        return (
-            lambda engine: engine.hold is None and self._is_idle_in_time(engine, who),
-            lambda engine: engine.hold is None,
-            lambda engine: engine.hold is None or engine.hold.priority < who.priority,
-        )
+    def _is_in_reach(self, engine: Engine, who: Claimant, reach: int) -> bool:
+        """Whether a claimant that goes as far as `reach` may send this engine away."""
+        if engine.hold is not None:
+            return reach == HELD_TOO and engine.hold.priority < who.priority
+        return reach > IDLE_IN_TIME or self._is_idle_in_time(engine, who)
 
     def _is_idle_in_time(self, engine: Engine, who: Claimant) -> bool:
         """Whether the claimant can wait for what loads or runs there, if anything does.
@@ -233,7 +239,7 @@ class Room(Refusing):
         soon = [
             self.candidate(engine, who.takes_ns)
             for engine in self.state.engines.values()
-            if engine.state in (LOADING, READY)
+            if (engine.state is READY or engine.state is LOADING)
             and engine.hold is None
             and not engine.pinned
             and engine.condemned is None
@@ -269,9 +275,9 @@ class Room(Refusing):
 
     @staticmethod
     def _tell_spared(
-        witness: Witness, who: Claimant, looked_at: list[tuple[Engine, Rule | None]]
+        witness: Witness, who: Claimant, looked_at: list[Engine], rules: list[Rule | None]
     ) -> None:
-        for engine, rule in looked_at:
+        for engine, rule in zip(looked_at, rules, strict=True):
             if rule is not None:
                 witness.spared(who, engine, rule)
 

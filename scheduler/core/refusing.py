@@ -27,7 +27,8 @@ class Refusing(Sparing):
         self.is_making = False
         self.behind: set[Likeness] = set()
         self._refused: tuple[Claimant, tuple[str, int, int]] | None = None
-        self._known: dict[tuple[str, int], Candidate] = {}
+        self._known: dict[str, Candidate] = {}
+        self._known_away_ns = -1
 
     def note_refusal(self, who: Claimant, need: Need, rivals: tuple[Engine, ...]) -> None:
         """Remember that this claimant was not given its memory, whatever takes its turn next."""
@@ -84,9 +85,11 @@ class Refusing(Sparing):
 
     def candidate(self, engine: Engine, away_ns: int) -> Candidate:
         """What a policy may know of an engine that would be given away for `away_ns`."""
-        key = engine.name, away_ns
-        known = self._known.get(key)
+        if away_ns != self._known_away_ns:
+            self._known.clear()
+            self._known_away_ns = away_ns
+        known = self._known.get(engine.name)
         if known is None:
             known = candidate(engine, self.booked(engine), away_ns, self.now)
-            self._known[key] = known
+            self._known[engine.name] = known
         return known

@@ -190,13 +190,19 @@ class Room(Refusing):
         if rivals:
             rest = shortage(deficits, total([self.booked(rival) for rival in rivals]))
         ready = self._looked_at(who, self._ready_beside(who))
-        rules = [self.spares(engine, who, rivals) for engine in ready]
-        free = [engine for engine, rule in zip(ready, rules, strict=True) if rule is None]
+        free: list[Engine] = []
+        spared: list[tuple[Engine, Rule]] = []
+        for engine in ready:
+            rule = self.spares(engine, who, rivals)
+            if rule is None:
+                free.append(engine)
+            else:
+                spared.append((engine, rule))
         before = -1
         for reach in (IDLE_IN_TIME, RUNNING_TOO, HELD_TOO):
             found = [engine for engine in free if self._is_in_reach(engine, who, reach)]
             if witness is not None:
-                self._tell_spared(witness, who, ready, rules)
+                self._tell_spared(witness, who, spared)
             elif len(found) == before:
                 continue  # Nobody more than those who did not suffice.
             before = len(found)
@@ -274,12 +280,9 @@ class Room(Refusing):
         return others
 
     @staticmethod
-    def _tell_spared(
-        witness: Witness, who: Claimant, looked_at: list[Engine], rules: list[Rule | None]
-    ) -> None:
-        for engine, rule in zip(looked_at, rules, strict=True):
-            if rule is not None:
-                witness.spared(who, engine, rule)
+    def _tell_spared(witness: Witness, who: Claimant, spared: list[tuple[Engine, Rule]]) -> None:
+        for engine, rule in spared:
+            witness.spared(who, engine, rule)
 
     def _cannot(self, who: Claimant, deficits: Amounts) -> Reason:
         """Nothing suffices at present: nobody is evicted, and nothing is claimed."""

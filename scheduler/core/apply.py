@@ -103,7 +103,7 @@ def _budget_changed(event: ev.BudgetChanged, state: State, now: int) -> None:
 def _memory_sampled(event: ev.MemorySampled, state: State, now: int) -> None:
     del now
     on_its_way = sum(
-        state.ledger.booked(("engine", engine.name)).get(event.pool, 0)
+        state.ledger.booked(engine.booking).get(event.pool, 0)
         for engine in state.engines.values()
         if engine.state is LOADING
     )
@@ -299,7 +299,7 @@ def _believe(state: State, engine: Engine, measured: Mapping[str, ev.Measurement
             text = f"{engine.name} holds {sized(after)} of {pool}, counted so far: {sized(before)}"
             state.alarm(engine.name, ReasonCode.UNDER_DECLARED, text)
         if engine.state is READY:
-            state.ledger.book(("engine", engine.name), engine.resident_bytes())
+            state.ledger.book(engine.booking, engine.resident_bytes())
         state.reconsider()
 
 

@@ -78,4 +78,4 @@ class Balance:
 
     def booked(self, engine: Engine) -> Amounts:
         """What an engine takes now, without its runs."""
-        return self.state.ledger.booked(("engine", engine.name))
+        return self.state.ledger.booked(engine.booking)

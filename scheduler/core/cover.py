@@ -7,7 +7,6 @@ answer is exact in bounded time, however alike the items are.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from operator import add, lt
 
 from scheduler.core.amounts import Amounts
@@ -33,7 +32,7 @@ Subset = tuple[int, int, int, tuple[str, ...], tuple[int, ...]]
 """Cost, how many, bytes freed in all, the names, bytes freed in each pool that is short."""
 
 
-def cheapest_cover(items: Sequence[Item], deficits: Amounts) -> tuple[str, ...] | None:
+def cheapest_cover(items: list[Item], deficits: Amounts) -> tuple[str, ...] | None:
     """The names of the cheapest set of `items` that covers every deficit, or None.
 
     Among sets of equal cost the smaller wins, then the one that frees less, then the alphabet. Up
@@ -69,7 +68,7 @@ def _helps(item: Item, deficits: Amounts) -> bool:
     return False
 
 
-def _covers(items: Sequence[Item], deficits: Amounts) -> bool:
+def _covers(items: list[Item], deficits: Amounts) -> bool:
     for pool, short in deficits.items():
         freed = 0
         for item in items:
@@ -118,7 +117,7 @@ def _cheapest_alone(items: list[Item], deficits: Amounts) -> Item | None:
     for item in items:
         if best is not None and item.cost > best.cost:
             continue
-        if _covers_alone(item, deficits) and (best is None or _order(item) < _order(best)):
+        if _covers_alone(item, deficits) and (best is None or _comes_before(item, best)):
             best = item
     return best
 
@@ -131,8 +130,11 @@ def _covers_alone(item: Item, deficits: Amounts) -> bool:
     return True
 
 
-def _order(item: Item) -> tuple[int, int, str]:
-    return (item.cost, sum(item.frees.values()), item.name)
+def _comes_before(item: Item, other: Item) -> bool:
+    if item.cost != other.cost:
+        return item.cost < other.cost
+    freed, other_freed = sum(item.frees.values()), sum(other.frees.values())
+    return (freed, item.name) < (other_freed, other.name)
 
 
 def _is_best(sole: Item, items: list[Item], deficits: Amounts) -> bool:
@@ -174,7 +176,7 @@ def _completed(
     return None
 
 
-def _subsets(items: Sequence[Item], pools: tuple[str, ...]) -> list[Subset]:
+def _subsets(items: list[Item], pools: tuple[str, ...]) -> list[Subset]:
     """Every set that can be made of `items`, the empty one included."""
     made: list[Subset] = [(0, 0, 0, (), (0,) * len(pools))]
     for item in items:

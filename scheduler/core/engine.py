@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from scheduler.core.amounts import Amounts
     from scheduler.core.durations import Durations
     from scheduler.core.lease import Lease
+    from scheduler.core.ledger import BookingKey
     from scheduler.core.mode import Mode
     from scheduler.core.model import Form, ModelSpec
     from scheduler.core.outcome import Reason
@@ -66,12 +67,13 @@ class Engine:
     several), and `figures` those of the form it has now, or takes next. `priority`, `pinned` and
     `disabled` (why) are as the mode has them; `pinned_by_hand` is what the configuration or an
     operator said, `priority_by_hand` what an operator did, if anything. `next_run` follows `run`
-    as soon as that has ended.
+    as soon as that has ended. `booking` is under which its bytes are in the ledger.
     """
 
     __slots__ = (
         "ahead",
         "backoff_until_ns",
+        "booking",
         "condemned",
         "demand",
         "disabled",
@@ -104,6 +106,7 @@ class Engine:
         self.spec = spec
         self.name = spec.name
         self.ref = EngineRef(spec.name, 0)
+        self.booking: BookingKey = ("engine", spec.name)
         self.forms = tuple(Figures(form, trust) for form in spec.forms)
         self.figures = self.forms[0]
         self.has_choice = len(self.forms) > 1

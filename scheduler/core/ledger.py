@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Union
 
 from scheduler.core.settings import Settings
 
@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from scheduler.core.amounts import Amounts
     from scheduler.core.events import MemorySampled
 
-BookingKey = tuple[str, object]
+BookingKey = tuple[Union[str, int], ...]
 """What an amount is booked for: ("engine", model), ("lease", id), ("residue", model) ..."""
 
 
@@ -86,7 +86,8 @@ class Ledger:
 
     def booked(self, key: BookingKey) -> Amounts:
         """What is booked under `key`, in bytes per pool."""
-        return self._bookings.get(key, {})
+        booked = self._bookings.get(key)
+        return {} if booked is None else booked
 
     def sample(self, said: MemorySampled, on_its_way: int) -> None:
         """Note what the machine says. `on_its_way` is booked for loads that it cannot show yet."""

@@ -134,7 +134,7 @@ def transient_bytes(state: State) -> dict[str, int]:
         if engine.run is not None:
             parts.append(state.ledger.booked(("lease", engine.run.id)))
         elif engine.state is LOADING and not is_leaving(state, engine):
-            booked = state.ledger.booked(("engine", engine.name))
+            booked = state.ledger.booked(engine.booking)
             parts.append(shortage(booked, engine.resident_bytes()))
     return total(parts)
 
@@ -146,7 +146,7 @@ def residue_bytes(state: State) -> dict[str, int]:
 
 def is_leaving(state: State, engine: Engine) -> bool:
     """Whether the mode sends it away as soon as it is idle, and its thread comes back."""
-    if engine.disabled is None and engine.name not in state.leaving:
+    if engine.disabled is None and not (state.leaving and engine.name in state.leaving):
         return False
     return engine.condemned is None and (engine.state is READY or engine.state is LOADING)
 
@@ -169,7 +169,7 @@ def must_go(state: State, engine: Engine) -> Reason | None:
 def unloading_bytes(state: State) -> dict[str, int]:
     """What the unloads give back that are under way, or follow as soon as an engine is idle."""
     parts = [
-        state.ledger.booked(("engine", engine.name))
+        state.ledger.booked(engine.booking)
         for engine in state.engines.values()
         if engine.state is UNLOADING or is_leaving(state, engine)
     ]

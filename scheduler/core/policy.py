@@ -6,7 +6,7 @@ recorded run can be decided again, by the same policy or by another.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final, Protocol
 
 from scheduler.core.cover import Item, cheapest_cover
@@ -80,7 +80,7 @@ class Policy(Protocol):
         """Sorts waiting requests, the first to serve smallest; unique by the request's sequence."""
 
     def choose_victims(
-        self, candidates: Sequence[Candidate], deficits: Amounts
+        self, candidates: list[Candidate], deficits: Amounts
     ) -> tuple[str, ...] | None:
         """The models to unload so that every deficit (bytes per pool) is covered, or None."""
 
@@ -109,7 +109,7 @@ class RotaPolicy:
         return (-rank(pending), 1, deadline, pending.sequence)
 
     def choose_victims(
-        self, candidates: Sequence[Candidate], deficits: Amounts
+        self, candidates: list[Candidate], deficits: Amounts
     ) -> tuple[str, ...] | None:
         """See Policy. Among sets of the same loss the one that is free sooner."""
         items = [Item(c.model, 2 * loss(c) + c.runs, c.frees) for c in candidates]
@@ -134,7 +134,7 @@ class FifoPolicy:
         return (0, 0, 0, pending.sequence)
 
     def choose_victims(
-        self, candidates: Sequence[Candidate], deficits: Amounts
+        self, candidates: list[Candidate], deficits: Amounts
     ) -> tuple[str, ...] | None:
         """See Policy."""
         rest = dict(deficits)

@@ -82,6 +82,7 @@ class Lane:
     """
 
     __slots__ = (
+        "_importance",
         "_priorities",
         "blocked",
         "engines",
@@ -106,6 +107,7 @@ class Lane:
         self.keeps_latest = engines[0].spec.queue_keep is QueueKeep.LATEST
         self.entries: list[tuple[OrderKey, Pending]] = []
         self._priorities: dict[int, int] = {}
+        self._importance = NOBODY
         self.judged_in = -1
         self.likeness: Likeness | None = None
         self.blocked: Reason | None = None
@@ -128,7 +130,7 @@ class Lane:
 
         Without age, which is no importance: the head may be there for its age alone.
         """
-        return max(self._priorities)
+        return self._importance
 
     def insert(self, pending: Pending) -> None:
         """Let a request wait here, at the place its key gives it."""
@@ -136,6 +138,7 @@ class Lane:
         insort(self.entries, (pending.key, pending))
         priorities, priority = self._priorities, pending.priority
         priorities[priority] = priorities.get(priority, 0) + 1
+        self._importance = max(self._importance, priority)
 
     def take(self, pending: Pending) -> None:
         """Take a waiting request out."""
@@ -144,6 +147,7 @@ class Lane:
         priorities, priority = self._priorities, pending.priority
         if priorities[priority] == 1:
             del priorities[priority]
+            self._importance = max(priorities, default=NOBODY)
         else:
             priorities[priority] -= 1
 

@@ -110,7 +110,8 @@ class Room(Refusing):
         self._keep_groups(who)
 
     def _keep_groups(self, who: Claimant) -> None:
-        self._groups.update(*(engine.spec.exclusive for engine in who.engines))
+        for engine in who.engines:
+            self._groups |= engine.spec.exclusive
 
     def keeps_out(self, absent: list[Engine]) -> bool:
         """Whether somebody before them is coming in where these could not be beside it."""

@@ -26,7 +26,7 @@ from scheduler.core.claim import (
     steady_bytes,
     to_come,
 )
-from scheduler.core.decisions import UnloadEngine
+from scheduler.core.decisions import GrantLease, UnloadEngine
 from scheduler.core.engine import LOADING, READY, UNLOADED, UNLOADING, Engine
 from scheduler.core.following import followers, may_follow
 from scheduler.core.loading import Loading
@@ -41,6 +41,7 @@ from scheduler.core.running import follow
 from scheduler.core.train import train_of
 
 if TYPE_CHECKING:
+    from scheduler.core.decisions import Decision
     from scheduler.core.queue import Lane, Pending
     from scheduler.core.state import State
 
@@ -57,8 +58,12 @@ def settle(state: State, now: int) -> int | None:
         decided = len(state.decisions)
         look_again_ns = Settling(state, now).run()
         made = state.decisions[decided:]
-        if not any(isinstance(m, UnloadEngine) or getattr(m, "holds", False) for m in made):
+        if not any(_calls_for_another(decision) for decision in made):
             return look_again_ns
+
+
+def _calls_for_another(made: Decision) -> bool:
+    return isinstance(made, UnloadEngine) or (isinstance(made, GrantLease) and made.holds)
 
 
 class Settling:
@@ -220,7 +225,8 @@ class Settling:
             blocked = self._engine_blocks(engine, head) or blocked
         if head.request.kind is HOLD:
             blocked = blocked or self._wanted_before(lane)
-        self.room.needed.update(engine.name for engine in lane.engines)
+        for engine in lane.engines:
+            self.room.needed.add(engine.name)
         if absent:
             who = claimant(lane, head, self.state.policy, self.now)
             blocked = self.loading.bring_in(absent, who, head.request.items) or blocked

@@ -143,7 +143,7 @@ def _engine(state: State, engine: Engine) -> EngineSnapshot:
         pinned=engine.pinned,
         disabled=engine.disabled is not None,
         priority=engine.priority,
-        reserved_bytes=dict(state.ledger.booked(("engine", engine.name))),
+        reserved_bytes=dict(state.ledger.booked(engine.booking)),
         running=tuple(p.request.id for p in engine.run.pending) if engine.run else (),
         held_by=engine.hold.id if engine.hold else None,
         waiting=sum(len(lane) for lane in lanes),

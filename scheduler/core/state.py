@@ -245,7 +245,7 @@ class State:
         self.timers.clear(TimerKind.BACKOFF, engine.name)
         self.timers.clear(TimerKind.PREFETCH, engine.name)
         self.wanted.pop(engine.name, None)
-        self.ledger.book(("engine", engine.name), engine.loading_bytes())
+        self.ledger.book(engine.booking, engine.loading_bytes())
         if engine.spec.load_timeout_ns is not None:
             self.timers.set(TimerKind.LOAD, engine.name, now + engine.spec.load_timeout_ns)
         if engine.pinned and engine.has_choice:
@@ -261,7 +261,7 @@ class State:
         engine.enter(READY, now)
         engine.used_ns = now
         engine.fresh = True
-        self.ledger.book(("engine", engine.name), engine.resident_bytes())
+        self.ledger.book(engine.booking, engine.resident_bytes())
         watch_reload(self, engine, begun_ns, now)
         self.rest(engine, now)
 
@@ -290,7 +290,7 @@ class State:
         engine.condemned = None
         self.leaving.pop(engine.name, None)
         self.end_unloads(engine.name, Outcome.COMPLETED)
-        self.ledger.release(("engine", engine.name))
+        self.ledger.release(engine.booking)
         if engine.pinned and engine.has_choice:
             self.reconsider()
         for kind in (TimerKind.LOAD, KEEP_ALIVE, TimerKind.FORM):

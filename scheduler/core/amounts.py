@@ -21,7 +21,7 @@ def total(parts: Iterable[Amounts]) -> dict[str, int]:
 
 def plus(first: Amounts, second: Amounts) -> dict[str, int]:
     """The sum of two."""
-    result = dict(first)
+    result = first.copy()
     for pool, amount in second.items():
         result[pool] = result.get(pool, 0) + amount
     return result
@@ -29,7 +29,7 @@ def plus(first: Amounts, second: Amounts) -> dict[str, int]:
 
 def larger(first: Amounts, second: Amounts) -> dict[str, int]:
     """The larger of the two, pool by pool."""
-    result = dict(first)
+    result = first.copy()
     for pool, amount in second.items():
         mine = result.get(pool, 0)
         result[pool] = max(mine, amount)

@@ -34,9 +34,20 @@ class Candidate:
     `reload_ns` is how long it would take to have it back, `gap_ns` how long until it is wanted (a
     guess from its idleness where nothing is expected), `misses` how many of its requests are
     expected to miss their deadlines for it. `runs`: it is in use, and so not free at once.
+    `known_loss` is its `loss` once that was worked out, -1 before.
     """
 
-    __slots__ = ("frees", "gap_ns", "misses", "model", "priority", "reload_ns", "runs", "used_ns")
+    __slots__ = (
+        "frees",
+        "gap_ns",
+        "known_loss",
+        "misses",
+        "model",
+        "priority",
+        "reload_ns",
+        "runs",
+        "used_ns",
+    )
 
     def __init__(
         self,
@@ -58,6 +69,7 @@ class Candidate:
         self.gap_ns = gap_ns
         self.misses = misses
         self.runs = runs
+        self.known_loss = -1
 
 
 class Policy(Protocol):
@@ -173,10 +185,13 @@ def loss(candidate: Candidate) -> int:
     costs: who is wanted last, and cheap to have back, goes first), and a minute for each deadline
     that is missed for it; all weighed by importance.
     """
+    if candidate.known_loss >= 0:
+        return candidate.known_loss
     gap_ns = max(candidate.gap_ns, SHORTEST_GAP_NS)
     cost_ns = candidate.reload_ns + candidate.misses * MISS_NS
     weight = 1 << (candidate.priority // DOUBLES_EVERY)
-    return cost_ns * SECOND_NS * weight // gap_ns
+    candidate.known_loss = cost_ns * SECOND_NS * weight // gap_ns
+    return candidate.known_loss
 
 
 POLICIES: Mapping[str, Policy] = {

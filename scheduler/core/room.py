@@ -50,6 +50,7 @@ class Room(Refusing):
         self.stopped = {name for name in state.leaving if state.engines[name].condemned is None}
         self.is_claimed = False
         self._groups: set[str] = set()
+        self._weighed: list[Engine] = []
 
     def outrank(self, lease: Lease, priority: int, who: str) -> None:
         """Revoke a held lease that is less important. Age does not count: it is not importance."""
@@ -214,6 +215,7 @@ class Room(Refusing):
             if witness is not None:
                 witness.weighed(who, others, rest, rivals, chosen)
             if chosen is not None:
+                self._weighed = found
                 engines = self.state.engines
                 return (*rivals, *[engines[name] for name in chosen])
         return None
@@ -243,8 +245,8 @@ class Room(Refusing):
         """
         if who.pending is None or self.now >= who.patient_ns:
             return ()
-        soon = [
-            self.candidate(engine, who.takes_ns)
+        free_soon = [
+            engine
             for engine in self.state.engines.values()
             if (engine.state is READY or engine.state is LOADING)
             and engine.hold is None
@@ -254,6 +256,9 @@ class Room(Refusing):
             and engine not in who.engines
             and self._is_idle_in_time(engine, who)
         ]
+        if free_soon == self._weighed:
+            return ()  # It was chosen from these.
+        soon = [self.candidate(engine, who.takes_ns) for engine in free_soon]
         chosen = self.state.policy.choose_victims(soon, deficits) or ()
         cost = sum(loss(c) for c in soon if c.model in chosen)
         is_cheaper = cost < sum(loss(self.candidate(e, who.takes_ns)) for e in victims)

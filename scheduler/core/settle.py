@@ -74,7 +74,7 @@ class Settling:
         self.now = now
         self.room = Room(state, now)
         self.loading = Loading(state, self.room, now)
-        self.units = dict(state.units)
+        self.units = state.units.copy()
 
     def run(self) -> int | None:
         """Look at everybody once. Returns when to look again."""

@@ -100,10 +100,14 @@ class Exchange:
         self._opened = loop.create_future()
         self._running = loop.create_task(self._stay())
         is_open = False
-        with anyio.move_on_after(limit_s or None):
-            is_open = await self._opened
+        try:
+            with anyio.move_on_after(limit_s or None):
+                is_open = await self._opened
+        finally:
+            if not is_open:
+                with anyio.CancelScope(shield=True):
+                    await self.close()
         if not is_open:
-            await self.close()
             fault = self._connection.fault or "the broker does not answer"
             raise ConnectionError(f"{fault}; is it there, and is the address right?")
 

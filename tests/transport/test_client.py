@@ -465,3 +465,12 @@ async def test_a_mode_is_switched_to_or_refused(make_node, make_client):
             await rota.switch("loud")
         assert (await rota.switch(None))["mode"] is None
         assert await rota.infer("echo", 1) == 1
+
+
+async def test_who_gives_up_connecting_leaves_nothing_running():
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        before = asyncio.all_tasks()
+        url = f"mqtt://127.0.0.1:{mute.getsockname()[1]}"
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(RotaClient(url, node="n1").__aenter__(), 0.2)
+        assert asyncio.all_tasks() == before

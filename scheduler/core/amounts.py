@@ -10,20 +10,24 @@ Amounts = dict[str, int]
 A plain dict, as the quickest that there is for so few entries, compiled above all."""
 
 
+def add(result: Amounts, more: Amounts) -> None:
+    """Add `more` to what the caller is still counting."""
+    for pool, amount in more.items():
+        result[pool] = result.get(pool, 0) + amount
+
+
 def total(parts: Iterable[Amounts]) -> dict[str, int]:
     """The sum of the parts, pool by pool."""
     result: dict[str, int] = {}
     for part in parts:
-        for pool, amount in part.items():
-            result[pool] = result.get(pool, 0) + amount
+        add(result, part)
     return result
 
 
 def plus(first: Amounts, second: Amounts) -> dict[str, int]:
     """The sum of two."""
     result = first.copy()
-    for pool, amount in second.items():
-        result[pool] = result.get(pool, 0) + amount
+    add(result, second)
     return result
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from scheduler.core.amounts import Amounts, fits, plus
-from scheduler.core.outlook import transient_bytes, unloading_bytes
+from scheduler.core.outlook import coming_bytes
 
 if TYPE_CHECKING:
     from scheduler.core.claim import Need
@@ -63,7 +63,7 @@ class Balance:
     def coming(self) -> dict[str, int]:
         """What comes back without another decision, and nobody has claimed yet."""
         if self._coming is None:
-            self._coming = plus(unloading_bytes(self.state), transient_bytes(self.state))
+            self._coming = coming_bytes(self.state)
         return self._coming
 
     def returns(self, engine: Engine) -> None:

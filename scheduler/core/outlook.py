@@ -6,8 +6,8 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from scheduler.core.admission import excluded_by_pin
-from scheduler.core.amounts import Amounts, plus, shortage, total
-from scheduler.core.engine import LOADING, READY, UNLOADING, Engine
+from scheduler.core.amounts import Amounts, add, plus, shortage, total
+from scheduler.core.engine import LOADING, READY, UNLOADED, UNLOADING, Engine
 from scheduler.core.fit import Fit, never_fits
 from scheduler.core.outcome import Reason, ReasonCode
 from scheduler.core.units import never_units, with_units
@@ -127,16 +127,21 @@ def usable_bytes(state: State) -> dict[str, int]:
     }
 
 
-def transient_bytes(state: State) -> dict[str, int]:
-    """What comes back by itself: the workspaces of runs and the peaks of loads."""
-    parts: list[Amounts] = []
+def coming_bytes(state: State) -> dict[str, int]:
+    """What comes back without another decision: of unloads, of runs, and of the peaks of loads."""
+    coming: Amounts = {}
     for engine in state.engines.values():
+        if engine.state is UNLOADED:
+            continue
+        leaves = is_leaving(state, engine)
+        if engine.state is UNLOADING or leaves:
+            add(coming, state.ledger.booked(engine.booking))
         if engine.run is not None:
-            parts.append(state.ledger.booked(("lease", engine.run.id)))
-        elif engine.state is LOADING and not is_leaving(state, engine):
+            add(coming, state.ledger.booked(("lease", engine.run.id)))
+        elif engine.state is LOADING and not leaves:
             booked = state.ledger.booked(engine.booking)
-            parts.append(shortage(booked, engine.resident_bytes()))
-    return total(parts)
+            add(coming, shortage(booked, engine.resident_bytes()))
+    return coming
 
 
 def residue_bytes(state: State) -> dict[str, int]:

@@ -188,9 +188,11 @@ def loss(candidate: Candidate) -> int:
     if candidate.known_loss >= 0:
         return candidate.known_loss
     gap_ns = max(candidate.gap_ns, SHORTEST_GAP_NS)
-    cost_ns = candidate.reload_ns + candidate.misses * MISS_NS
-    weight = 1 << (candidate.priority // DOUBLES_EVERY)
-    candidate.known_loss = cost_ns * SECOND_NS * weight // gap_ns
+    cost_ns = candidate.reload_ns
+    if candidate.misses:
+        cost_ns += candidate.misses * MISS_NS
+    weighed_second_ns = SECOND_NS << (candidate.priority // DOUBLES_EVERY)
+    candidate.known_loss = cost_ns * weighed_second_ns // gap_ns
     return candidate.known_loss
 
 

@@ -143,11 +143,15 @@ class Lane:
     def take(self, pending: Pending) -> None:
         """Take a waiting request out."""
         self.likeness = None
-        del self.entries[bisect_left(self.entries, (pending.key,))]
+        if self.entries[0][1] is pending:
+            del self.entries[0]
+        else:
+            del self.entries[bisect_left(self.entries, (pending.key,))]
         priorities, priority = self._priorities, pending.priority
         if priorities[priority] == 1:
             del priorities[priority]
-            self._importance = max(priorities, default=NOBODY)
+            if priority == self._importance:
+                self._importance = max(priorities) if priorities else NOBODY
         else:
             priorities[priority] -= 1
 

@@ -165,11 +165,12 @@ class Settling:
 
     def _is_hopeless(self, lane: Lane, head: Pending) -> bool:
         """Answer a request that nothing can come of, before it costs anything."""
-        verdict = never(self.state, lane, head.request.items)
-        if verdict is not None:
-            self.state.finish(head, Outcome.REJECTED, verdict)
-            return True
-        lane.judged_in = self.state.epoch
+        if lane.judged_in != self.state.epoch or head.request.items > 1:
+            verdict = never(self.state, lane, head.request.items)
+            if verdict is not None:
+                self.state.finish(head, Outcome.REJECTED, verdict)
+                return True
+            lane.judged_in = self.state.epoch
         late = too_late(self.state, head, self.now) if self.state.policy.refuses_late else None
         if late is None:
             return False

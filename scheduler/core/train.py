@@ -31,7 +31,7 @@ def train_of(state: State, lane: Lane, now: int) -> list[Pending]:
     """
     head = lane.head
     engine = lane.only
-    if engine is None or not may_go(head) or not state.policy.couples:
+    if len(lane) == 1 or engine is None or not may_go(head) or not state.policy.couples:
         return [head]
     run_ns = engine.figures.work_times.nearly_slowest_ns()
     if not run_ns:
@@ -55,5 +55,8 @@ def may_go(pending: Pending) -> bool:
 
 def first_of_others(state: State, lane: Lane, engine: Engine) -> OrderKey:
     """The first place in the order at which somebody in another lane wants this engine."""
-    others = state.queue.lanes_of(engine.name)
-    return min((o.head.key for o in others if o is not lane and o.entries), default=AFTER_ALL)
+    first = AFTER_ALL
+    for other in state.queue.lanes_of(engine.name):
+        if other is not lane and other.entries:
+            first = min(first, other.head.key)
+    return first

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 from scheduler.core import events as ev
 from scheduler.core.amounts import sized
 from scheduler.core.engine import LOADING, READY, UNLOADING, Engine, EngineState
-from scheduler.core.outcome import Outcome, Reason, ReasonCode
+from scheduler.core.outcome import COMPLETED, Outcome, Reason, ReasonCode
 from scheduler.core.pressure import watch_pool
 from scheduler.core.request import INFER
 from scheduler.core.retry import ran_out_of_memory
@@ -58,7 +58,7 @@ def _model_removed(event: ev.ModelRemoved, state: State, now: int) -> None:
     reason = Reason(ReasonCode.MODEL_REMOVED, f"{event.model} was removed")
     state.abandon_waiting(event.model, Outcome.REJECTED, reason)
     if not engine.in_memory:
-        state.end_unloads(event.model, Outcome.COMPLETED)
+        state.end_unloads(event.model, COMPLETED)
         state.forget(engine)
     elif engine.is_idle:
         state.rest(engine, now)
@@ -188,7 +188,7 @@ def _lease_ended(event: ev.LeaseEnded, state: State, now: int) -> None:
         return
     for engine in lease.engines:
         _believe(state, engine, event.measured.get(engine.name, {}))
-    if event.outcome is Outcome.COMPLETED and not event.errors:
+    if event.outcome is COMPLETED and not event.errors:
         _ran_well(lease, event.worked_ns, now)
     elif lease.revoking is not None and lease.revoking.code is ReasonCode.DEADLINE_PASSED:
         lease.engines[0].figures.cut_short.add(now - lease.granted_ns, now)
@@ -262,16 +262,19 @@ def _answer(
     """One request's outcome, now that the work of its lease has stopped."""
     deadline_ns = pending.deadline_ns
     run = pending.request.kind is INFER
-    code = ReasonCode.OUT_OF_MEMORY if event.out_of_memory else ReasonCode.RUN_FAILED
     if error is not None:
-        state.finish(pending, Outcome.FAILED, Reason(code, error))
-    elif event.outcome is not Outcome.COMPLETED:
-        state.finish(pending, event.outcome, Reason(code, event.error))
+        state.finish(pending, Outcome.FAILED, Reason(_failure(event), error))
+    elif event.outcome is not COMPLETED:
+        state.finish(pending, event.outcome, Reason(_failure(event), event.error))
     elif run and deadline_ns is not None and now > deadline_ns:
         late = f"its answer came {(now - deadline_ns) / 1e6:.1f} ms too late"
         state.finish(pending, Outcome.DEADLINE_MISSED, Reason(ReasonCode.DEADLINE_PASSED, late))
     else:
-        state.finish(pending, Outcome.COMPLETED)
+        state.finish(pending, COMPLETED)
+
+
+def _failure(event: ev.LeaseEnded) -> ReasonCode:
+    return ReasonCode.OUT_OF_MEMORY if event.out_of_memory else ReasonCode.RUN_FAILED
 
 
 def _ran_well(lease: Lease, worked_ns: int | None, now: int) -> None:

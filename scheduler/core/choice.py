@@ -29,7 +29,7 @@ from scheduler.core.policy import loss
 from scheduler.core.prospect import misses, until_next_ns
 from scheduler.core.punctuality import RUNS_TO_TRUST
 from scheduler.core.request import INFER
-from scheduler.core.timers import TimerKind
+from scheduler.core.timers import FORM
 
 if TYPE_CHECKING:
     from scheduler.core.claim import Claimant, Need
@@ -234,10 +234,10 @@ def misfits(state: State, engines: tuple[Engine, ...], items: int) -> list[Engin
 
 def review_later(state: State, engine: Engine, now: int) -> None:
     """Set the alarm by which an engine that is not in its best form is looked at."""
-    if not engine.has_choice or state.timers.due_ns(TimerKind.FORM, engine.name) is not None:
+    if not engine.has_choice or state.timers.due_ns(FORM, engine.name) is not None:
         return
     if engine.in_memory and _needs_review(engine, now):
-        state.timers.set(TimerKind.FORM, engine.name, now + NEAR_NS)
+        state.timers.set(FORM, engine.name, now + NEAR_NS)
 
 
 def _needs_review(engine: Engine, now: int) -> bool:

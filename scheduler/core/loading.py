@@ -8,7 +8,7 @@ from scheduler.core.amounts import shortage
 from scheduler.core.choice import Choice
 from scheduler.core.claim import Claimant, pin_claimant, to_come
 from scheduler.core.engine import READY, UNLOADED, Engine
-from scheduler.core.outcome import Reason, ReasonCode
+from scheduler.core.outcome import WAITS_FOR_TURN, Reason, ReasonCode
 from scheduler.core.outlook import fit, never_alone
 from scheduler.core.prefetch import expect, is_wanted
 from scheduler.core.prospect import reload_ns, service_ns
@@ -91,7 +91,7 @@ class Loading:
     def bring_in(self, absent: list[Engine], who: Claimant, items: int) -> Reason | None:
         """Load what is absent, or make room for it. Returns what it has to wait for first."""
         if self.room.keeps_out(absent):
-            return Reason(ReasonCode.WAITS_FOR_TURN, "somebody before it comes into that place")
+            return Reason(WAITS_FOR_TURN, "somebody before it comes into that place")
         rivals = self._rivals(absent, who.engines)
         for rival in rivals:
             if rival.state is not READY or self.room.is_needed(rival):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from enum import Enum
+from typing import Final
 
 from scheduler.core.value import Value
 
@@ -77,6 +78,15 @@ class ReasonCode(str, Enum):
     BATCH_HALVED = "batch_halved"
     POOL_NEARLY_FULL = "pool_nearly_full"
     THRASHING = "thrashing"
+
+
+COMPLETED: Final = Outcome.COMPLETED
+MAKE_ROOM: Final = ReasonCode.MAKE_ROOM
+WAITS_FOR_LOAD: Final = ReasonCode.WAITS_FOR_LOAD
+WAITS_FOR_MEMORY: Final = ReasonCode.WAITS_FOR_MEMORY
+WAITS_FOR_TURN: Final = ReasonCode.WAITS_FOR_TURN
+WAITS_FOR_UNLOAD: Final = ReasonCode.WAITS_FOR_UNLOAD
+"""Those that are used all the time, by names of their own; see `engine`."""
 
 
 class Reason(Value, frozen=True):

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from scheduler.core.engine import UNLOADED, Engine
 from scheduler.core.outlook import never_alone
 from scheduler.core.prospect import misses, reload_ns, worth
-from scheduler.core.timers import TimerKind
+from scheduler.core.timers import PREFETCH
 
 if TYPE_CHECKING:
     from scheduler.core.state import State
@@ -28,11 +28,11 @@ def expect(state: State, engine: Engine, now: int, not_before_ns: int = 0) -> No
     if due_ns is None or engine.state is not UNLOADED:
         return
     due_ns = max(due_ns, not_before_ns, now + 1)
-    set_ns = state.timers.due_ns(TimerKind.PREFETCH, engine.name)
+    set_ns = state.timers.due_ns(PREFETCH, engine.name)
     if set_ns is not None and not engine.demand.is_steady():
         # Each request puts off when the next is expected; its load must not be put off for ever.
         due_ns = min(due_ns, set_ns)
-    state.timers.set(TimerKind.PREFETCH, engine.name, due_ns)
+    state.timers.set(PREFETCH, engine.name, due_ns)
 
 
 def load_from_ns(state: State, engine: Engine, now: int) -> int | None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final
 from scheduler.core.amounts import Amounts, larger, plus, shortage, sized, sizes, total
 from scheduler.core.claim import Claimant, Need
 from scheduler.core.engine import LOADING, READY, Engine
-from scheduler.core.outcome import Reason, ReasonCode
+from scheduler.core.outcome import MAKE_ROOM, WAITS_FOR_MEMORY, WAITS_FOR_TURN, Reason, ReasonCode
 from scheduler.core.outlook import is_leaving, unloading_bytes
 from scheduler.core.policy import loss
 from scheduler.core.prefetch import is_worth
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from scheduler.core.witness import Rule, Witness
 
 RUNNING: Final = Reason(ReasonCode.WAITS_FOR_ENGINE, "its engine is running")
-BEHIND: Final = Reason(ReasonCode.WAITS_FOR_TURN, "somebody before it waits for that memory")
+BEHIND: Final = Reason(WAITS_FOR_TURN, "somebody before it waits for that memory")
 
 IDLE_IN_TIME: Final = 0
 RUNNING_TOO: Final = 1
@@ -35,7 +35,7 @@ HELD_TOO: Final = 2
 def has_to_go(engine: Engine) -> Reason:
     """What those wait for whose engine starts nothing new."""
     text = f"{engine.name} has to make room for somebody before it"
-    return Reason(ReasonCode.WAITS_FOR_TURN, text)
+    return Reason(WAITS_FOR_TURN, text)
 
 
 class Room(Refusing):
@@ -69,14 +69,14 @@ class Room(Refusing):
         """
         self.is_claimed = True
         if self.is_making:
-            return Reason(ReasonCode.WAITS_FOR_TURN, "somebody before it is making room")
+            return Reason(WAITS_FOR_TURN, "somebody before it is making room")
         if self._sleeps(who):
-            return Reason(ReasonCode.WAITS_FOR_MEMORY, "it looks again in a while")
+            return Reason(WAITS_FOR_MEMORY, "it looks again in a while")
         deficits = self.deficits(who, need)
         if not deficits and not rivals:
             self._keep_for(who, need)
             self.wake(who.patient_ns)
-            return Reason(ReasonCode.WAITS_FOR_MEMORY, "the memory it needs is being freed")
+            return Reason(WAITS_FOR_MEMORY, "the memory it needs is being freed")
         victims = self.choose(who, deficits, rivals)
         if victims is None:
             return self._without_victims(who, need, deficits, rivals)
@@ -85,14 +85,12 @@ class Room(Refusing):
             self.wake(who.patient_ns)
             if self.state.witness is not None:
                 self.state.witness.deferred(who, better)
-            return Reason(
-                ReasonCode.WAITS_FOR_MEMORY, f"{', '.join(better)} will be cheaper to unload"
-            )
+            return Reason(WAITS_FOR_MEMORY, f"{', '.join(better)} will be cheaper to unload")
         self.is_making = True
         self._evict(who, victims)
         self._keep_for(who, need)
         names = ", ".join(engine.name for engine in victims)
-        return Reason(ReasonCode.WAITS_FOR_MEMORY, f"{names} makes room for {who.name}")
+        return Reason(WAITS_FOR_MEMORY, f"{names} makes room for {who.name}")
 
     def _without_victims(
         self, who: Claimant, need: Need, deficits: Amounts, rivals: tuple[Engine, ...]
@@ -102,7 +100,7 @@ class Room(Refusing):
         if not rivals and not shortage(most, plus(self.free, self.coming())):
             self.keep(most)
             self._keep_groups(who)
-            return Reason(ReasonCode.WAITS_FOR_MEMORY, "running work gives back what it needs")
+            return Reason(WAITS_FOR_MEMORY, "running work gives back what it needs")
         self.note_refusal(who, need, rivals)
         return self._cannot(who, deficits)
 
@@ -149,7 +147,7 @@ class Room(Refusing):
         victims = [e for e in idle if e.name in (chosen or ())]
         if not victims or not is_worth(engine, victims, self.now):
             return False
-        reason = Reason(ReasonCode.MAKE_ROOM, f"room for {engine.name}, which will be wanted")
+        reason = Reason(MAKE_ROOM, f"room for {engine.name}, which will be wanted")
         for victim in victims:
             self.state.unload(victim, reason, self.now)
         return True
@@ -165,7 +163,7 @@ class Room(Refusing):
                 self.outrank(engine.hold, who.priority, who.name)
             self.returns(engine)
         if all(engine.is_idle for engine in victims):
-            reason = Reason(ReasonCode.MAKE_ROOM, f"room for {who.name} (priority {who.priority})")
+            reason = Reason(MAKE_ROOM, f"room for {who.name} (priority {who.priority})")
             for engine in victims:
                 self.state.unload(engine, reason, self.now)
             if who.pending is not None and not who.pending.overdue:
@@ -300,7 +298,7 @@ class Room(Refusing):
                 return Reason(ReasonCode.EXTERNAL_PRESSURE, detail)
         if not deficits:
             return Reason(ReasonCode.WAITS_FOR_EXCLUSIVE, "an engine of its group cannot go yet")
-        return Reason(ReasonCode.WAITS_FOR_MEMORY, f"{sizes(deficits)} more than can be freed now")
+        return Reason(WAITS_FOR_MEMORY, f"{sizes(deficits)} more than can be freed now")
 
     # -- overdrafts -------------------------------------------------------------------------
 

@@ -30,7 +30,7 @@ from scheduler.core.decisions import GrantLease, UnloadEngine
 from scheduler.core.engine import LOADING, READY, UNLOADED, UNLOADING, Engine
 from scheduler.core.following import followers, may_follow
 from scheduler.core.loading import Loading
-from scheduler.core.outcome import Outcome, Reason, ReasonCode
+from scheduler.core.outcome import WAITS_FOR_LOAD, WAITS_FOR_UNLOAD, Outcome, Reason, ReasonCode
 from scheduler.core.outlook import never
 from scheduler.core.prefetch import expect
 from scheduler.core.punctuality import too_late, too_late_from_ns
@@ -193,7 +193,7 @@ class Settling:
             self.room.returns(engine)
         elif engine.hold is not None:
             self.room.outrank(engine.hold, lane.importance(), f"the unload of {engine.name}")
-        lane.blocked = Reason(ReasonCode.WAITS_FOR_UNLOAD, f"{engine.name} is {engine.state.value}")
+        lane.blocked = Reason(WAITS_FOR_UNLOAD, f"{engine.name} is {engine.state.value}")
         return False
 
     def _serve_under_lease(self, lane: Lane, head: Pending) -> bool:
@@ -219,7 +219,7 @@ class Settling:
         absent = []
         for engine in misfits(self.state, lane.engines, head.request.items):
             self._change(engine, head)
-            blocked = Reason(ReasonCode.WAITS_FOR_UNLOAD, f"{engine.name} takes another form first")
+            blocked = Reason(WAITS_FOR_UNLOAD, f"{engine.name} takes another form first")
         for engine in lane.engines:
             if engine.state is UNLOADED:
                 absent.append(engine)
@@ -235,7 +235,7 @@ class Settling:
             return self._start(lane, head)
         if blocked is RUNNING and self._follow(lane):
             return True
-        lane.blocked = blocked or Reason(ReasonCode.WAITS_FOR_LOAD, "its engine is being loaded")
+        lane.blocked = blocked or Reason(WAITS_FOR_LOAD, "its engine is being loaded")
         return False
 
     def _change(self, engine: Engine, head: Pending) -> None:
@@ -269,11 +269,11 @@ class Settling:
         if engine.state is LOADING:
             steady = steady_bytes(engine, head.request.items)
             self.room.claim(shortage(steady, self.room.booked(engine)))
-            return Reason(ReasonCode.WAITS_FOR_LOAD, f"{name} is loading")
+            return Reason(WAITS_FOR_LOAD, f"{name} is loading")
         if engine.state is UNLOADING:
             least = self.loading.choice.least_bytes(engine, head.request.items)
             self.room.claim(least or to_come([engine], head.request.items).later)
-            return Reason(ReasonCode.WAITS_FOR_UNLOAD, f"{name} is unloading first")
+            return Reason(WAITS_FOR_UNLOAD, f"{name} is unloading first")
         return None
 
     # -- starting work ----------------------------------------------------------------------

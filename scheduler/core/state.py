@@ -23,7 +23,7 @@ from scheduler.core.decisions import (
 from scheduler.core.engine import READY, UNLOADED, UNLOADING, Engine
 from scheduler.core.lease import Lease
 from scheduler.core.ledger import Ledger
-from scheduler.core.outcome import Outcome, Reason, ReasonCode
+from scheduler.core.outcome import COMPLETED, MAKE_ROOM, Outcome, Reason, ReasonCode
 from scheduler.core.outlook import must_go
 from scheduler.core.policy import POLICIES
 from scheduler.core.prefetch import expect
@@ -33,12 +33,15 @@ from scheduler.core.running import end_run, start_run
 from scheduler.core.thrash import Reloads, watch_reload
 from scheduler.core.timers import (
     AGEING,
+    BACKOFF,
     DEADLINE,
+    FORM,
     KEEP_ALIVE,
     LEASE,
+    LOAD,
     OVERDUE,
+    PREFETCH,
     RUN,
-    TimerKind,
     Timers,
 )
 
@@ -242,12 +245,12 @@ class State:
         """Reserve the load's memory and decide the load."""
         engine.begin_load(now, ahead=ahead)
         self.queue.changed(engine.name)
-        self.timers.clear(TimerKind.BACKOFF, engine.name)
-        self.timers.clear(TimerKind.PREFETCH, engine.name)
+        self.timers.clear(BACKOFF, engine.name)
+        self.timers.clear(PREFETCH, engine.name)
         self.wanted.pop(engine.name, None)
         self.ledger.book(engine.booking, engine.loading_bytes())
         if engine.spec.load_timeout_ns is not None:
-            self.timers.set(TimerKind.LOAD, engine.name, now + engine.spec.load_timeout_ns)
+            self.timers.set(LOAD, engine.name, now + engine.spec.load_timeout_ns)
         if engine.pinned and engine.has_choice:
             self.reconsider()  # What it leaves to others depends on its form.
         form = (engine.form.variant, engine.form.device)
@@ -255,7 +258,7 @@ class State:
 
     def loaded(self, engine: Engine, now: int) -> None:
         """The engine is there: shrink its booking to what stays."""
-        self.timers.clear(TimerKind.LOAD, engine.name)
+        self.timers.clear(LOAD, engine.name)
         begun_ns = engine.since_ns
         engine.load_times.add(now - begun_ns, now)
         engine.enter(READY, now)
@@ -280,7 +283,7 @@ class State:
         engine.enter(UNLOADING, now)
         self.queue.changed(engine.name)
         self.timers.clear(KEEP_ALIVE, engine.name)
-        engine.evicted_ns = now if reason.code is ReasonCode.MAKE_ROOM else None
+        engine.evicted_ns = now if reason.code is MAKE_ROOM else None
         self.decisions.append(UnloadEngine(engine.name, engine.instance, reason))
 
     def gone(self, engine: Engine, now: int) -> None:
@@ -289,11 +292,11 @@ class State:
         self.queue.changed(engine.name)
         engine.condemned = None
         self.leaving.pop(engine.name, None)
-        self.end_unloads(engine.name, Outcome.COMPLETED)
+        self.end_unloads(engine.name, COMPLETED)
         self.ledger.release(engine.booking)
         if engine.pinned and engine.has_choice:
             self.reconsider()
-        for kind in (TimerKind.LOAD, KEEP_ALIVE, TimerKind.FORM):
+        for kind in (LOAD, KEEP_ALIVE, FORM):
             self.timers.clear(kind, engine.name)
         if engine.removed:
             self.forget(engine)
@@ -314,8 +317,8 @@ class State:
         """Drop a removed model; one of its name that comes later goes on with its instances."""
         del self.engines[engine.name]
         self.last_instances[engine.name] = engine.instance
-        self.timers.clear(TimerKind.BACKOFF, engine.name)
-        self.timers.clear(TimerKind.PREFETCH, engine.name)
+        self.timers.clear(BACKOFF, engine.name)
+        self.timers.clear(PREFETCH, engine.name)
         self.wanted.pop(engine.name, None)
         for lane in self.queue.lanes_of(engine.name):
             self.queue.drop_lane(lane.target)
@@ -324,8 +327,8 @@ class State:
     def back_off(self, engine: Engine, now: int) -> None:
         """Do not load this engine again for a while."""
         if engine.name in self.engines:
-            self.timers.set(TimerKind.BACKOFF, engine.name, engine.back_off(now))
-            self.timers.clear(TimerKind.PREFETCH, engine.name)
+            self.timers.set(BACKOFF, engine.name, engine.back_off(now))
+            self.timers.clear(PREFETCH, engine.name)
 
     def condemn(self, engine: Engine, outcome_reason: Reason) -> None:
         """Its thread does not come back: refuse all who wait, unload it as soon as it does."""

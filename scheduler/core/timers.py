@@ -29,8 +29,12 @@ OVERDUE: Final = TimerKind.OVERDUE
 AGEING: Final = TimerKind.AGEING
 LEASE: Final = TimerKind.LEASE
 RUN: Final = TimerKind.RUN
+LOAD: Final = TimerKind.LOAD
 KEEP_ALIVE: Final = TimerKind.KEEP_ALIVE
-"""Those that each request sets or clears, by names of their own; see `engine`."""
+BACKOFF: Final = TimerKind.BACKOFF
+PREFETCH: Final = TimerKind.PREFETCH
+FORM: Final = TimerKind.FORM
+"""Those that are set or cleared all the time, by names of their own; see `engine`."""
 
 
 TimerKey = tuple[TimerKind, Union[int, str]]

@@ -168,19 +168,22 @@ def at_a_terminal(address):
     command = [sys.executable, "-m", "scheduler", "top", address]
     env = {**os.environ, "TERM": "xterm", "NO_COLOR": "1", "COLUMNS": "120", "LINES": "40"}
     process = subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env)
-    seen, ends = "", time.monotonic() + 20
+    seen, ends = "", time.monotonic() + 30
+    is_told = False
     try:
-        while "online" not in seen and time.monotonic() < ends:
+        # A terminal reads to the end: a program that nobody reads cannot write, nor then end.
+        while process.poll() is None and time.monotonic() < ends:
             if select.select([ours], [], [], 0.2)[0]:
                 seen += os.read(ours, 65536).decode(errors="replace")
-        process.send_signal(signal.SIGINT)
-        status = process.wait(10)
+            if "online" in seen and not is_told:
+                process.send_signal(signal.SIGINT)
+                is_told = True
     finally:
         process.kill()
         process.wait()
         os.close(ours)
         os.close(theirs)
-    return plain(seen), status
+    return plain(seen), process.returncode
 
 
 def plain(text):

@@ -70,9 +70,10 @@ def test_a_batch_that_is_full_does_not_wait(world):
 def test_waiting_for_company_never_costs_more_than_half_of_the_time_there_is(world):
     world.model("a", batch_max=2, batch_wait_ns=50_000_000)
     world.bring("a")
+    world.at(100)
     world.ask("a", deadline=40)
-    assert world.at(20 - TICK) == []
-    assert world.at(20) == ["run a for 2"]
+    assert world.at(120 - TICK) == []
+    assert world.at(120) == ["run a for 2"]
 
 
 def test_a_batch_that_memory_limits_does_not_wait_for_company(world):

@@ -37,6 +37,11 @@ def by_trying_all(items, short):
     return min(found)[3] if found else None
 
 
+def test_of_sets_that_cost_the_same_the_one_that_frees_less_is_taken():
+    items = named([(1, {"x": 10}), (1, {"x": 6}), (1, {"x": 1}), (1, {"x": 6})])
+    assert cheapest_cover(items, {"x": 11}) == ("m00", "m02")
+
+
 @settings(max_examples=300, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 9), frees), max_size=10).map(named), deficits)
 def test_no_set_is_cheaper_and_ties_go_as_they_should(items, short):

@@ -183,17 +183,19 @@ def test_a_model_that_is_registered_again_goes_on_counting_its_instances(world):
 
 def test_a_load_that_takes_too_long_answers_who_waits_and_keeps_its_bytes(world):
     world.model("a", 300, load_timeout_ns=8 * SECOND_NS)
+    world.at(1000)
     world.ask("a")
-    assert world.at(8000 - TICK) == []
-    assert world.at(8000) == ["finish 1 failed: load_timeout"]
+    assert world.at(9000 - TICK) == []
+    assert world.at(9000) == ["finish 1 failed: load_timeout"]
+    assert str(world.outcomes[1].reason) == "a has not loaded in 8.0 s"
     assert world.reserved == 300
     assert world.ask("a") == ["finish 2 rejected: engine_hung"]
-    world.at(12_000)
+    world.at(13_000)
     assert world.loaded("a") == ["unload a: load_timeout"]
     assert world.unloaded("a") == []
     assert world.reserved == 0
     assert world.ask("a") == ["finish 3 rejected: backing_off"]  # not at once
-    world.at(13_000)
+    world.at(14_000)
     world.check_rest("a")
 
 

@@ -137,6 +137,15 @@ def test_what_is_not_worth_the_way_is_joined_by_others_first(make_world):
     assert end(world, 3 * run_ms)[-1] == "run a for 10"
 
 
+def test_a_train_follows_with_the_workspace_of_one_run(make_world):
+    run_ms = WORTH_NS / MS / 3
+    world = known(make_world, run_ms=run_ms, workspace=50, per_item=40)
+    for _ in range(2):
+        assert world.ask("a") == []
+    assert world.ask("a") == ["run a for 7,8,9 in turn after 5"]
+    assert world.reserved == 150
+
+
 def test_a_batch_follows_when_it_is_full(make_world):
     world = known(make_world, batch_max=3, workspace=50, per_item=40)
     world.ask("a", items=3)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from msgspec.structs import replace
 
 from scheduler.core import events as ev
 from scheduler.core.choice import NEAR_NS
 from scheduler.core.events import Measurement
+from scheduler.core.fit import declared_fit
 from scheduler.core.model import ModelSpec, PoolFootprint
 from scheduler.core.outcome import Outcome
 from scheduler.core.request import RequestKind
-from scheduler.core.settings import PoolBudget
+from scheduler.core.settings import PoolBudget, Settings
 from tests.core.conftest import MS, POOL, World, form
 
 S = 1000
@@ -608,3 +610,26 @@ def test_a_batch_that_was_halved_grows_up_to_what_its_form_allows(make_world):
         world.quiesce()
         world.ask("a")
     assert world.scheduler.snapshot().engines[0].batch_limit is None
+
+
+def test_the_more_important_of_two_pinned_has_its_best_form():
+    """As it is declared: there is room for one of the large forms beside a small one."""
+    settings = Settings(pools={POOL: PoolBudget(budget_bytes=1000)})
+    specs = {
+        name: replace(_spec(name, TWO), pinned=True, priority=priority)
+        for name, priority in (("less", 10), ("more", 90))
+    }
+    placed = declared_fit(specs, settings).pinned
+    assert {name: figures.form.variant for name, figures in placed.items()} == {
+        "more": "fp16",
+        "less": "int8",
+    }
+
+
+def test_who_is_in_no_memory_is_in_no_place():
+    world = World(pools={name: PoolBudget(budget_bytes=1000) for name in ("cuda:0", "cuda:1")})
+    there = [form("", 300, name, device=name) for name in ("cuda:0", "cuda:1")]
+    world.model("a", forms=there)
+    assert places(world) == {}
+    world.bring("a")
+    assert places(world) == {"a": "cuda:0"}

@@ -69,6 +69,7 @@ def test_whose_memory_others_have_is_told_how_it_comes_back(world):
     assert waits(world) == ["the memory it needs is being freed"]
     world.at(5)
     assert waits(world) == ["running work gives back what it needs"]
+    assert world.waits_for(2) == "waits_for_memory"
 
 
 def test_only_one_makes_room_and_who_comes_after_it_is_told_so(world):

@@ -41,6 +41,12 @@ def members_seen(node):
     return len(fleet.members.here(fleet._now_ns()))
 
 
+def room_seen(node):
+    """How much room it believes the others to have."""
+    fleet = node.transport.fleet
+    return sum(record.room for record in fleet.members.here(fleet._now_ns()))
+
+
 async def met(nodes, eventually):
     """Every node is subscribed, and knows of every other."""
     await eventually(lambda: all(n.transport.fleet._models for n in nodes), "subscribing")
@@ -75,8 +81,13 @@ async def test_what_a_slow_node_cannot_handle_at_once_goes_to_one_with_room(
         await met(nodes, eventually)
         slow, quick = nodes
         slow.scripts["echo"].close_gate()
-        keys = {ask(robot, number) for number in range(40)}
-        # What the other had handed over before it knew does not go back.
+        keys = set()
+        while slow.transport.fleet.desk.inbox._handled < 2:
+            keys.add(ask(robot, len(keys)))
+            await anyio.sleep(0.02)
+        # What the other hands over before it knows that there is no room would not go back.
+        await eventually(lambda: room_seen(quick) == 0, "telling that it is full")
+        keys |= {ask(robot, number) for number in range(len(keys), 40)}
         await eventually(lambda: len(robot.answers) >= 30, "most")
         assert slow.transport.fleet.handed_over >= 10
         assert slow.transport.fleet.desk.inbox._handled == 2
